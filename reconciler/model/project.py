@@ -1,0 +1,72 @@
+"""A project as declared: how its tree is reconciled."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, StrictBool, StrictInt
+
+from reconciler.model.base import Model
+from reconciler.model.metadata import ProjectMetadata
+from reconciler.model.quantity import Seconds
+
+
+class Guard(Model):
+    """How much one apply may delete without being released."""
+
+    max_deletions: Annotated[StrictInt, Field(ge=0)] = 10
+    """More rows than this trip the guard."""
+    max_deletion_percent: Annotated[StrictInt, Field(ge=0, le=100)] = 20
+    """At least 5 rows and more than this share of the live rows trip it too."""
+
+
+class History(Model):
+    """Which executions of a task are kept; the newest always is."""
+
+    max_age: Annotated[Seconds, Field(ge=1)] = 90 * 86_400
+    """Older ones are pruned."""
+    max_count: Annotated[StrictInt, Field(ge=1)] = 1000
+    """Beyond this many, the oldest are pruned."""
+
+
+class Defaults(Model):
+    """Filled in below each object before validation; the object wins. Keys are those of the kind's spec."""
+
+    task: dict[str, Any] = Field(
+        default_factory=dict, examples=[{"timezone": "Europe/Berlin", "timeout": "1h"}]
+    )
+    """Defaults of every Task's spec."""
+    server: dict[str, Any] = Field(default_factory=dict, examples=[{"username": "deploy"}])
+    """Defaults of every Server's spec."""
+
+
+class ProjectSpec(Model):
+    """How this tree is reconciled."""
+
+    prune: StrictBool = True
+    """Soft-delete what left the tree (only what this project owns)."""
+    self_heal: StrictBool = True
+    """The controller puts back what was changed by hand."""
+    guard: Guard = Guard()
+    """How much one apply may delete."""
+    history: History = History()
+    """How many executions of each task are kept; a task may set its own."""
+    defaults: Defaults = Defaults()
+    """Defaults of this tree's objects."""
+
+
+class ProjectDeclaration(Model):
+    """The tree itself; at most one in a tree."""
+
+    api_version: Literal["reconciler/v1"]
+    kind: Literal["Project"]
+    metadata: ProjectMetadata
+    spec: ProjectSpec = ProjectSpec()
+
+
+def project_document(spec: ProjectSpec) -> dict[str, Any]:
+    """The canonical document of a project's spec; defaults left out.
+
+    ``defaults`` are not part of it: they act on the objects, whose documents show their effect.
+    """
+    return spec.model_dump(mode="json", by_alias=True, exclude={"defaults"}, exclude_defaults=True)

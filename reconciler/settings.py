@@ -1,0 +1,215 @@
+"""What the operator decides: environment first, then ``reconciler.toml``, then defaults.
+
+All problems are reported at once. A ``Settings`` is frozen and knows where each value came from.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from reconciler.errors import SettingsInvalid
+from reconciler.model.quantity import format_duration, parse_duration
+
+PREFIX = "RECONCILER_"
+FILE = "reconciler.toml"
+DEFAULT_DATABASE = "sqlite:///.reconciler/state.db"
+_PASSWORD = re.compile(r"(://[^:/@]*:)[^@]*@")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything in force. ``origins`` maps a field's name to ``default``, ``NAME`` or ``file:line-free path``."""
+
+    database_url: str = DEFAULT_DATABASE
+    """SQLAlchemy URL; may hold a password, so it is only ever printed masked."""
+    database_pool_size: int = 10
+    """Connections kept by one process: schedulers, recorder and takers each need one at a time."""
+    database_pool_recycle: int = 1800
+    """Seconds after which a pooled connection is renewed: far under MySQL's wait_timeout of 8 h."""
+    redis_url: str | None = None
+    redis_prefix: str = "reconciler"
+    allow_local: bool = False
+    """Whether ``connection: local`` may run commands here."""
+    secrets_dir: Path | None = None
+    known_hosts: Path | None = None
+    archive: str | None = None
+    """A folder or ``s3://bucket/prefix``."""
+    state_dir: Path = Path(".reconciler")
+    """Spool and clones; several processes may share it."""
+    late_after: int = 60
+    """Seconds after which a slot counts as missed."""
+    workers: int = 32
+    """Runs that one process executes at once."""
+    log: str = "text"
+    providers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Secret providers: name → command; the secret's name is appended as the last argument."""
+    notify: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """[notify.NAME] tables."""
+    origins: Mapping[str, str] = field(default_factory=dict)
+
+
+def mask_url(url: str) -> str:
+    """The URL with its password replaced by ``***``."""
+    return _PASSWORD.sub(r"\1***@", url)
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError("a text is expected")
+    return value
+
+
+def _flag(value: object) -> bool:
+    if value in (True, "1", "true"):
+        return True
+    if value in (False, "0", "false", ""):
+        return False
+    raise ValueError("1 or 0 is expected")
+
+
+def _count(value: object) -> int:
+    number = int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else value
+    if not isinstance(number, int) or isinstance(number, bool) or not 1 <= number <= 10_000:
+        raise ValueError("a whole number from 1 to 10000 is expected")
+    return number
+
+
+def _duration(value: object) -> int:
+    return parse_duration(value)
+
+
+def _log(value: object) -> str:
+    if value not in ("text", "json"):
+        raise ValueError("text or json is expected")
+    return str(value)
+
+
+def _path(value: object) -> Path:
+    return Path(_text(value)).expanduser()
+
+
+_PARSERS: dict[str, Callable[[object], Any]] = {
+    "database_url": _text,
+    "database_pool_size": _count,
+    "database_pool_recycle": _duration,
+    "redis_url": _text,
+    "redis_prefix": _text,
+    "allow_local": _flag,
+    "secrets_dir": _path,
+    "known_hosts": _path,
+    "archive": _text,
+    "state_dir": _path,
+    "late_after": _duration,
+    "workers": _count,
+    "log": _log,
+}
+
+
+def load_settings(
+    environment: Mapping[str, str] | None = None, folder: Path | None = None, **overrides: str
+) -> Settings:
+    """Read the environment, then ``reconciler.toml`` in ``folder`` (the current one by default).
+
+    ``overrides`` are values of the command line by field name; they win. Raises SettingsInvalid
+    with every problem: a value that cannot be read, an unknown key of the file, a broken file.
+    """
+    environment = os.environ if environment is None else environment
+    path = (folder or Path()) / FILE
+    problems: list[str] = []
+    table = _read_file(path, problems)
+    values: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    for name, parse in _PARSERS.items():
+        variable = PREFIX + name.upper()
+        if name in overrides:
+            raw, origin = overrides[name], "command line"
+        elif variable in environment:
+            raw, origin = environment[variable], variable
+        elif name in table:
+            raw, origin = table[name], str(path)
+        else:
+            origins[name] = "default"
+            continue
+        try:
+            values[name] = parse(raw)
+            origins[name] = origin
+        except ValueError as error:
+            problems.append(f"{name} (from {origin}): {error}")
+    for name in ("providers", "notify"):
+        origins[name] = str(path) if name in table else "default"
+    values["providers"] = _providers(table.get("providers", {}), problems)
+    values["notify"] = _tables(table.get("notify", {}), problems)
+    known = _PARSERS.keys() | {"providers", "notify"}
+    problems += [f"{path}: unknown setting {key!r}" for key in table if key not in known]
+    if problems:
+        raise SettingsInvalid(
+            "the settings have problems: " + "; ".join(problems),
+            hint="`reconciler settings` lists what may be set",
+            details={"problems": problems},
+        )
+    return Settings(**values, origins=origins)
+
+
+def _read_file(path: Path, problems: list[str]) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        problems.append(f"{path} cannot be read: {error}")
+        return {}
+
+
+def _providers(table: object, problems: list[str]) -> dict[str, tuple[str, ...]]:
+    """``[providers] vault = ["vault-get", "--field"]``: a command as a list, never a shell line."""
+    found: dict[str, tuple[str, ...]] = {}
+    for name, command in table.items() if isinstance(table, dict) else ():
+        if isinstance(command, list) and command and all(isinstance(word, str) for word in command):
+            found[name] = tuple(command)
+        else:
+            problems.append(f"providers.{name}: a list of words is expected, such as ['vault-get']")
+    return found
+
+
+def _tables(table: object, problems: list[str]) -> dict[str, Mapping[str, Any]]:
+    if not isinstance(table, dict) or not all(isinstance(value, dict) for value in table.values()):
+        problems.append("notify: tables such as [notify.ops] are expected")
+        return {}
+    return dict(table)
+
+
+def describe_settings(settings: Settings) -> list[dict[str, Any]]:
+    """What is in force and where it came from, secrets masked: name, variable, value, origin."""
+    rows = []
+    for item in fields(settings):
+        if item.name == "origins":
+            continue
+        value = getattr(settings, item.name)
+        rows.append(
+            {
+                "name": item.name,
+                "variable": PREFIX + item.name.upper() if item.name in _PARSERS else None,
+                "value": _shown(item.name, value),
+                "origin": settings.origins.get(item.name, "default"),
+            }
+        )
+    return rows
+
+
+def _shown(name: str, value: Any) -> Any:
+    if name in ("database_pool_recycle", "late_after"):
+        return format_duration(value)
+    if name in ("database_url", "redis_url", "archive") and value is not None:
+        return mask_url(value)
+    if name == "notify":
+        # a table may hold URLs with tokens: only its names are shown
+        return sorted(value)
+    if name == "providers":
+        return {key: command[0] for key, command in value.items()}
+    return str(value) if isinstance(value, Path) else value
