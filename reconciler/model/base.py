@@ -33,8 +33,8 @@ def exactly_one(given: Iterable[str], options: Iterable[str]) -> None:
     The error's type is ``exactly_one`` and its context has ``given`` (the options that are there,
     a list of YAML names), so that the caller can point at the second one.
     """
-    wanted = list(options)
-    found = [name for name in wanted if name in set(given)]
+    wanted, present = list(options), set(given)
+    found = [name for name in wanted if name in present]
     if len(found) == 1:
         return
     names = " or ".join([", ".join(wanted[:-1]), wanted[-1]])
