@@ -1,0 +1,66 @@
+"""What several commands share: settings from the arguments, paths, times."""
+
+from __future__ import annotations
+
+import argparse
+from datetime import UTC, datetime
+from typing import Any
+
+from reconciler.errors import UsageError
+from reconciler.model.quantity import parse_duration
+from reconciler.settings import Settings, load_settings
+
+DEFAULT_PATH = "manifests"
+
+
+def settings_of(args: argparse.Namespace) -> Settings:
+    """The settings in force; ``--database`` wins over everything."""
+    overrides = {"database_url": args.database} if args.database else {}
+    return load_settings(**overrides)
+
+
+def duration_argument(text: str) -> int:
+    """An argparse type: a duration in seconds."""
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def count_argument(text: str) -> int:
+    """An argparse type: a whole number from 1."""
+    if text.isascii() and text.isdigit() and int(text) > 0:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
+
+
+def time_argument(text: str) -> datetime:
+    """An argparse type: RFC 3339 with any offset, as UTC."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not an RFC 3339 time: write 2026-03-29T02:30:00Z or 2026-03-29T02:30:00+01:00"
+        )
+    return moment.astimezone(UTC)
+
+
+def rfc3339(moment: datetime | None) -> str | None:
+    """UTC with microseconds and Z, as in all JSON."""
+    if moment is None:
+        return None
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def parse_labels(words: list[str]) -> dict[str, str]:
+    """``-l key=value`` arguments; raises UsageError."""
+    labels: dict[str, Any] = {}
+    for word in words:
+        for pair in word.split(","):
+            key, equals, value = pair.partition("=")
+            if not equals or not key:
+                raise UsageError(f"-l {pair!r}: a label is written key=value")
+            labels[key] = value
+    return labels

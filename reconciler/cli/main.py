@@ -1,0 +1,167 @@
+"""The entry point: find the command, load only its module, run it, turn errors into exit codes."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from types import ModuleType
+from typing import Never
+
+from reconciler import __version__
+from reconciler.cli.console import Console, error_shape
+from reconciler.errors import EXIT_FAILED, EXIT_USAGE, ReconcilerError, UsageError
+
+COMMANDS = {
+    "validate": "check manifests; every problem at once, with its line",
+    "plan": "show what an apply would do",
+    "apply": "make the database what the manifests say, in one transaction",
+    "status": "the status report: every object's conditions",
+    "get": "list servers, tasks, executions, revisions or projects",
+    "describe": "everything about one object",
+    "logs": "the output of a run",
+    "run": "run tasks now",
+    "cancel": "end executions",
+    "schedule": "what will run when",
+    "up": "everything in one process: reconcile on change, schedule, execute",
+    "controller": "reconcile, schedule and (unless --no-execute) execute",
+    "worker": "execute waiting runs",
+    "db": "upgrade or check the database's schema",
+    "settings": "what is in force, and where each value came from",
+    "schema": "write the JSON Schemas of the manifests",
+    "version": "print the version",
+}
+"""Name → summary; the module of a command is ``reconciler.cli.<name>``."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse that raises instead of exiting with 2: our 2 means "there are changes"."""
+
+    def error(self, message: str) -> Never:
+        raise UsageError(message, hint=f"`{self.prog} --help` shows how it is used")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code of the table in the README."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    console = Console.of_process()
+    try:
+        code = _run(arguments, console)
+        console.out.flush()
+    except ReconcilerError as error:
+        return _report(error, arguments, console)
+    except KeyboardInterrupt:
+        console.note("interrupted")
+        return 130
+    except BrokenPipeError:
+        # the reader (head, less) went away: nothing more to say, and nothing to say it to
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:  # the last line of defence: a person never sees a traceback
+        return _report(_internal(error), arguments, console)
+    return code
+
+
+def _run(arguments: list[str], console: Console) -> int:
+    command = _command_of(arguments)
+    parser, subparser = _build(command)
+    if command is None:
+        args = parser.parse_args(arguments)
+        console.out.write(parser.format_help())
+        return EXIT_USAGE
+    module: ModuleType = importlib.import_module(f"reconciler.cli.{command}")
+    module.configure(subparser)
+    args = parser.parse_args(arguments)
+    return int(module.run(args, console))
+
+
+def _command_of(arguments: Sequence[str]) -> str | None:
+    """The first word that is no option of the program itself; None for ``--help`` and the like."""
+    words = iter(arguments)
+    for word in words:
+        if word == "--database":
+            next(words, None)
+        elif not word.startswith("-"):
+            return _known(word)
+    return None
+
+
+def _known(word: str) -> str:
+    if word in COMMANDS:
+        return word
+    near = difflib.get_close_matches(word, COMMANDS, n=1)
+    hint = f"did you mean `reconciler {near[0]}`?" if near else "`reconciler --help` lists the commands"
+    raise UsageError(f"there is no command {word!r}", hint=hint)
+
+
+def _build(command: str | None) -> tuple[argparse.ArgumentParser, argparse.ArgumentParser]:
+    """The whole program's parser, and that of the chosen command, still without its own arguments."""
+    parser = _Parser(
+        prog="reconciler",
+        description="Servers and scheduled commands as YAML in git: validated, planned, applied, run, reported.",
+        epilog="Every command explains itself: reconciler COMMAND --help",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"reconciler {__version__}")
+    _add_database(parser, None)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=_Parser)
+    chosen: argparse.ArgumentParser = parser
+    for name, summary in COMMANDS.items():
+        if command is None or name == command:
+            sub = commands.add_parser(
+                name, help=summary, description=summary[0].upper() + summary[1:] + ".", allow_abbrev=False
+            )
+            _add_database(sub, argparse.SUPPRESS)
+            chosen = sub if name == command else chosen
+    return parser, chosen
+
+
+def _add_database(parser: argparse.ArgumentParser, default: object) -> None:
+    parser.add_argument(
+        "--database",
+        metavar="URL",
+        default=default,
+        help="database URL; wins over RECONCILER_DATABASE_URL (default: sqlite:///.reconciler/state.db)",
+    )
+
+
+def _report(error: ReconcilerError, arguments: Sequence[str], console: Console) -> int:
+    """Print an error in the form that the arguments ask for; returns its exit code."""
+    if _asks_for_json(arguments):
+        console.print_json(error_shape(error))
+    console.print_error(error)
+    try:
+        console.out.flush()
+    except BrokenPipeError:
+        return EXIT_FAILED
+    return error.exit_code
+
+
+def _asks_for_json(arguments: Sequence[str]) -> bool:
+    """Whether ``-o json`` was meant, also where the rest of the command line is wrong."""
+    joined = {"-ojson", "-o=json", "--output=json"}
+    pairs = zip(arguments, arguments[1:], strict=False)
+    return any(word in joined for word in arguments) or any(
+        first in ("-o", "--output") and second == "json" for first, second in pairs
+    )
+
+
+def _internal(error: Exception) -> ReconcilerError:
+    """A fault of the program itself: its kind and place, and how to see more."""
+    if os.environ.get("RECONCILER_DEBUG") == "1":
+        traceback.print_exception(error)
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" at {os.path.basename(frames[-1].filename)}:{frames[-1].lineno}" if frames else ""
+    if isinstance(error, OSError) and error.strerror:
+        name = f": {error.filename}" if error.filename else ""
+        return ReconcilerError(
+            f"{error.strerror}{name}", hint="check the path, its rights and the free space"
+        )
+    return ReconcilerError(
+        f"this is a fault of reconciler itself: {type(error).__name__}{place}",
+        hint="please report it; RECONCILER_DEBUG=1 shows the details (they may hold data of yours)",
+    )
