@@ -1,0 +1,49 @@
+# `make` alone lists the targets. `make demo` and `make test` each do all their set-up.
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+BIN := .venv/bin
+# Words for pytest, e.g. make test ARGS="tests/store -k claim"
+ARGS ?=
+# Worker processes of pytest; each has database servers of its own.
+JOBS ?= auto
+
+.PHONY: help setup-system venv test check format demo schemas lock bench clean
+
+help: ## list the targets
+	@awk 'BEGIN {FS = ":[^#]*## "} /^[a-z%-]+:[^#]*## / {sub(/%/, "NAME", $$1); printf "  make %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+venv: ## build .venv with everything and the program in it (.venv/bin/reconciler)
+	@scripts/venv.sh
+
+setup-system: ## install what the tests talk to: MariaDB, Redis, sshd, git (apt; starts no service)
+	@scripts/setup-system.sh services
+
+demo: venv ## plan, apply and run a small fleet here for about 20 seconds
+	@scripts/demo.sh
+
+test: setup-system venv ## run all tests with the real services (CI=true: a missing one is a failure)
+	@$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
+
+check: venv ## format, lint, types, import contracts and generated schemas; all of them, then what failed
+	@scripts/check.sh
+
+format: venv ## rewrite the code in the house style
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+schemas: venv ## write schemas/ from the models
+	$(BIN)/reconciler schema
+
+bench: venv ## run every benchmark beside its peers (tables, and JSON in bench/results/)
+	@scripts/bench.sh
+
+bench-%: venv ## run bench/NAME.py only
+	@scripts/bench.sh "$*"
+
+lock: ## choose new versions and write the requirements files with their hashes (needs uv)
+	@scripts/lock.sh
+
+clean: ## remove what the other targets made
+	rm -rf .venv .tests .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache bench/results dist build
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

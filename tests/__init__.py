@@ -1,0 +1,1 @@
+"""The tests mirror the rooms of the house; ``services`` starts the real things they talk to."""

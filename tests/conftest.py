@@ -1,0 +1,57 @@
+"""Fixtures for every room: real services, a clock of one's own, a git repository."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.services.fixtures import (
+    database_url,
+    fake_clock,
+    git_repo,
+    mariadb,
+    mariadb_url,
+    mysql,
+    mysql_url,
+    redis_server,
+    sqlite_url,
+    sshd,
+    start_mariadb,
+    start_mysql,
+    start_redis,
+    start_sshd,
+    tcp_proxy,
+)
+
+__all__ = [
+    "database_url",
+    "fake_clock",
+    "git_repo",
+    "mariadb",
+    "mariadb_url",
+    "mysql",
+    "mysql_url",
+    "redis_server",
+    "sqlite_url",
+    "sshd",
+    "start_mariadb",
+    "start_mysql",
+    "start_redis",
+    "start_sshd",
+    "tcp_proxy",
+]
+
+MARKS = {
+    "mariadb": {"mariadb", "mariadb_url", "start_mariadb"},
+    "mysql": {"mysql", "mysql_url", "start_mysql"},
+    "redis": {"redis_server", "start_redis"},
+    "ssh": {"sshd", "start_sshd"},
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark each test with the services it asks for: ``pytest -m "not mysql"`` leaves those out."""
+    for item in items:
+        asked = set(getattr(item, "fixturenames", ()))
+        for mark, fixtures in MARKS.items():
+            if asked & fixtures:
+                item.add_marker(mark)
