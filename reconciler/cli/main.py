@@ -9,6 +9,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from itertools import pairwise
 from types import ModuleType
 from typing import Never
 
@@ -102,7 +103,7 @@ def _build(command: str | None) -> tuple[argparse.ArgumentParser, argparse.Argum
     """The whole program's parser, and that of the chosen command, still without its own arguments."""
     parser = _Parser(
         prog="reconciler",
-        description="Servers and scheduled commands as YAML in git: validated, planned, applied, run, reported.",
+        description="Servers and scheduled commands as YAML in git: validated, planned, applied and run.",
         epilog="Every command explains itself: reconciler COMMAND --help",
         allow_abbrev=False,
     )
@@ -144,7 +145,7 @@ def _report(error: ReconcilerError, arguments: Sequence[str], console: Console) 
 def _asks_for_json(arguments: Sequence[str]) -> bool:
     """Whether ``-o json`` was meant, also where the rest of the command line is wrong."""
     joined = {"-ojson", "-o=json", "--output=json"}
-    pairs = zip(arguments, arguments[1:], strict=False)
+    pairs = pairwise(arguments)
     return any(word in joined for word in arguments) or any(
         first in ("-o", "--output") and second == "json" for first, second in pairs
     )

@@ -20,7 +20,7 @@ class Metadata(Model):
     protected: StrictBool = False
     """Cannot be deleted until a commit of its own takes the protection away."""
     formerly: FormerName | None = Field(default=None, examples=["database-1"])
-    """Rename: the earlier name of this object (for a task also `name@server`); its row, id and history stay."""
+    """Rename: the earlier name (of a task also `name@server`); the row, its id and its history stay."""
 
 
 class ProjectMetadata(Model):

@@ -29,7 +29,7 @@ def parse_duration(text: object) -> int:
     Raises ValueError for anything else, numbers included: ``90`` does not say of what.
     """
     if not isinstance(text, str):
-        raise ValueError(f"{text!r} is not a duration: {DURATION_HINT}")  # noqa: TRY004 (pydantic wants ValueError)
+        raise ValueError(f"{text!r} is not a duration: {DURATION_HINT}")
     match = _DURATION.fullmatch(text)
     if match is None or not text or len(text) > 20:
         raise ValueError(f"{text!r} is not a duration: {DURATION_HINT}")

@@ -22,7 +22,8 @@ _HOST_KEY = re.compile(
 def _host_key(text: str) -> str:
     if not _HOST_KEY.fullmatch(text):
         raise ValueError(
-            "this is not a public host key: write the type and the base64 text, as in /etc/ssh/ssh_host_ed25519_key.pub"
+            "this is not a public host key: write the type and the base64 text,"
+            " as in /etc/ssh/ssh_host_ed25519_key.pub"
         )
     return " ".join(text.split(" ")[:2])
 

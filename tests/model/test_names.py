@@ -68,5 +68,5 @@ def test_references_may_name_another_project_and_former_names_a_server() -> None
 
 @pytest.mark.parametrize("name", ["", "1A", "A-B", "RECONCILER_TASK", "Ä", "A\n"])
 def test_only_posix_names_that_are_free_become_environment_variables(name: str) -> None:
-    with pytest.raises(ValueError, match="name|taken"):
+    with pytest.raises(ValueError, match=r"name|taken"):
         environment_name(name)

@@ -1,0 +1,144 @@
+"""Drive the program as a person does: its command line, as a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a command said and how it ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+    def ok(self) -> Result:
+        """This result, after making sure that it is a good one."""
+        assert self.code == 0, f"exit {self.code}\n{self.out}\n{self.err}"
+        return self
+
+
+class Program:
+    """The command line in one folder, with one database and its own environment."""
+
+    def __init__(self, folder: Path, database: str | None = None, **environment: str) -> None:
+        self.folder = folder
+        # nothing of the caller's own settings, and no colour
+        self.environment = {
+            name: value for name, value in os.environ.items() if not name.startswith("RECONCILER_")
+        } | {"PYTHONPATH": str(ROOT), "RECONCILER_ALLOW_LOCAL": "1", **environment}
+        if database is not None:
+            self.environment["RECONCILER_DATABASE_URL"] = database
+        self._started: list[subprocess.Popen[bytes]] = []
+
+    def __call__(self, *words: str, stdin: str | None = None, timeout: float = 120) -> Result:
+        """Run a command to its end."""
+        done = subprocess.run(
+            [sys.executable, "-m", "reconciler", *words],
+            cwd=self.folder,
+            env=self.environment,
+            input=stdin,
+            stdin=None if stdin is not None else subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+        assert "Traceback (most recent call last)" not in done.stderr, done.stderr
+        return Result(done.returncode, done.stdout, done.stderr)
+
+    def json(self, *words: str) -> Any:
+        """The JSON of a command that must succeed."""
+        return self(*words, "-o", "json").ok().json
+
+    def start(self, *words: str) -> subprocess.Popen[bytes]:
+        """A long-running command; its output goes to ``<n>.out`` and ``<n>.err`` in the folder."""
+        number = len(self._started)
+        out = (self.folder / f"{number}.out").open("wb")
+        err = (self.folder / f"{number}.err").open("wb")
+        process = subprocess.Popen(
+            [sys.executable, "-m", "reconciler", *words],
+            cwd=self.folder,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=err,
+        )
+        out.close()
+        err.close()
+        self._started.append(process)
+        return process
+
+    def said(self, process: subprocess.Popen[bytes]) -> str:
+        """What a long-running command printed so far, both streams."""
+        number = self._started.index(process)
+        return "".join((self.folder / f"{number}.{end}").read_text() for end in ("out", "err"))
+
+    def close(self) -> None:
+        """End what still runs, first with a word, then without."""
+        for process in self._started:
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+        for process in self._started:
+            try:
+                process.wait(15)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+    def executions(self, *words: str) -> list[dict[str, Any]]:
+        """All executions, newest first, over all pages."""
+        items: list[dict[str, Any]] = []
+        after: list[str] = []
+        while True:
+            page = self.json("get", "executions", "--limit", "500", *words, *after)
+            items += page["items"]
+            if page["next"] is None:
+                return items
+            after = ["--after", page["next"]]
+
+
+def write_tree(folder: Path, files: Mapping[str, str]) -> Path:
+    """A manifest tree with these files (path → text)."""
+    for name, text in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    return folder
+
+
+def eventually(check: Any, seconds: float = 20, pause: float = 0.1) -> Any:
+    """The first true value of ``check()``; fails when there is none in time."""
+    until = time.monotonic() + seconds
+    while True:
+        value = check()
+        if value:
+            return value
+        assert time.monotonic() < until, "it did not happen in time"
+        time.sleep(pause)
+
+
+def lines(path: Path) -> list[str]:
+    """The lines of a file that may not exist yet."""
+    return path.read_text().splitlines() if path.exists() else []
+
+
+def documents(parts: Sequence[str]) -> str:
+    """Several YAML documents as one file's text."""
+    return "---\n".join(part if part.endswith("\n") else part + "\n" for part in parts)
