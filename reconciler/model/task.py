@@ -172,7 +172,7 @@ class TaskSpec(Model):
     schedule: Annotated[StrictStr, Field(min_length=1, max_length=MAX_SCHEDULE)] | None = Field(
         default=None, examples=["0 2 * * *", "H H * * *", "@daily", "@every 90s"]
     )
-    """Five cron fields, `@daily` and the like, or `@every 10s`; absent: runs when asked or `after` another."""
+    """Five cron fields, `@daily` and its like, `@every 10s`; absent: runs when asked, or `after` another."""
     timezone: TimeZone = "UTC"
     """The zone the schedule's fields are read in."""
     dst: Dst = Dst.CRON
