@@ -47,6 +47,8 @@ def exactly_one(given: Iterable[str], options: Iterable[str]) -> None:
 
 
 def _clean(text: str) -> str:
+    if text.isprintable():
+        return text
     for character in text:
         if unicodedata.category(character) == "Cc":
             raise ValueError(f"no control characters are allowed here, found U+{ord(character):04X}")
@@ -70,7 +72,7 @@ def _word(text: str) -> str:
     if text.startswith("-"):
         raise ValueError("it must not begin with '-'")
     if any(character.isspace() for character in text):
-        raise ValueError("it has no spaces")
+        raise ValueError("it must not contain spaces")
     return _clean(text)
 
 

@@ -19,6 +19,8 @@ def normalise_name(text: str) -> str:
     1 to 100 characters of any script, no control characters, no ``/`` or ``@`` (they build
     addresses), no space at either end (the databases' collation would ignore it).
     """
+    if _is_plain(text):
+        return text
     name = unicodedata.normalize("NFC", text)
     if not name:
         raise ValueError("a name needs at least one character")
@@ -32,6 +34,19 @@ def normalise_name(text: str) -> str:
         if unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp"):
             raise ValueError(f"a name has no control characters, this one has U+{ord(character):04X}")
     return name
+
+
+def _is_plain(text: str) -> bool:
+    """Whether a name is plainly well: nearly all are, and each is looked at several times."""
+    return (
+        text.isascii()
+        and text.isprintable()
+        and "/" not in text
+        and "@" not in text
+        and 0 < len(text) <= MAX_NAME
+        and text[0] != " "
+        and text[-1] != " "
+    )
 
 
 def normalise_server_reference(text: str) -> str:

@@ -93,6 +93,7 @@ class ObservedServer:
     """A row of ``servers``, deleted ones too. ``project`` is None for a server nobody owns.
 
     ``definition`` is what the columns say now; it has drifted when its hash is not ``applied_hash``.
+    ``renamed_from`` is the ``formerly`` that gave the row its name.
     """
 
     id: int
@@ -105,6 +106,7 @@ class ObservedServer:
     origin: Origin
     revision_id: int | None = None
     deleted_at: datetime | None = None
+    renamed_from: str | None = None
 
     @property
     def live(self) -> bool:
@@ -117,7 +119,10 @@ class ObservedServer:
 
 @dataclass(frozen=True, slots=True)
 class ObservedTask:
-    """A row of ``tasks``, deleted ones too; ``server`` is the server's plain name."""
+    """A row of ``tasks``, deleted ones too; ``server`` is the server's plain name.
+
+    ``renamed_from`` is the ``formerly`` that gave the row its name or place, as it was written.
+    """
 
     id: int
     name: str
@@ -131,6 +136,7 @@ class ObservedTask:
     origin: Origin
     revision_id: int | None = None
     deleted_at: datetime | None = None
+    renamed_from: str | None = None
     next_slot: datetime | None = None
     next_run: datetime | None = None
 

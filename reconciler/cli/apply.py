@@ -1,0 +1,132 @@
+"""``reconciler apply``: make the database what the manifests say, in one transaction."""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from reconciler.cli.common import DEFAULT_PATH, rfc3339, settings_of
+from reconciler.cli.console import GREEN, Console, paint
+from reconciler.cli.trees import load_desired, person
+from reconciler.clock import SystemClock
+from reconciler.errors import Refused
+
+if TYPE_CHECKING:
+    from reconciler.apply.request import Applied, ApplyRequest
+    from reconciler.model.state import DesiredState
+    from reconciler.plan.changes import Plan
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The tree, the consent, the form of the output."""
+    parser.add_argument(
+        "path",
+        nargs="?",
+        metavar="PATH",
+        type=Path,
+        default=Path(DEFAULT_PATH),
+        help=f"folder with manifests (default: {DEFAULT_PATH})",
+    )
+    parser.add_argument("--yes", action="store_true", help="do not ask")
+    parser.add_argument(
+        "--allow-deletions", metavar="DIGEST", help="release the deletion guard for the plan of this digest"
+    )
+    parser.add_argument("-o", "--output", choices=("text", "json"), default="text")
+
+
+def run(args: argparse.Namespace, console: Console) -> int:
+    """Plan, show, ask, apply."""
+    from reconciler import bootstrap
+    from reconciler.apply.apply import apply, look
+    from reconciler.apply.checks import check
+
+    settings = settings_of(args)
+    desired = load_desired(args.path, console)
+    with bootstrap.database(settings) as db:
+        request = _request(args, desired)
+        plan = look(db, desired)
+        if args.output == "text":
+            _show(plan, args.path, console)
+        check(request, plan)
+        if not plan.empty:
+            _ask(args, console)
+            request = _approved(request, plan, asked=not args.yes)
+        applied = apply(db, request, SystemClock(), random.Random())
+        _print(applied, args.output, console)
+    return 0
+
+
+def _request(args: argparse.Namespace, desired: DesiredState) -> ApplyRequest:
+    from reconciler.apply.request import ApplyRequest
+    from reconciler.manifest.source import is_ancestor
+
+    return ApplyRequest(
+        desired=desired,
+        applied_by=person(),
+        owner=f"{person()} (apply)",
+        allow_deletions=args.allow_deletions,
+        is_ancestor=partial(_is_ancestor, is_ancestor, args.path),
+    )
+
+
+def _is_ancestor(ask: Any, path: Path, older: str, newer: str) -> bool:
+    """A commit that this clone does not have (a shallow one) cannot be shown to be older."""
+    return bool(ask(path, older, newer))
+
+
+def _show(plan: Plan, path: Path, console: Console) -> None:
+    from reconciler.plan.text import plan_text
+
+    console.out.write(plan_text(plan, colour=console.colour, path=str(path)))
+    console.out.flush()
+
+
+def _ask(args: argparse.Namespace, console: Console) -> None:
+    """Consent of a person; without one nothing is changed. Raises Refused."""
+    if args.yes:
+        return
+    if not console.interactive:
+        raise Refused(
+            "there are changes, and nobody to ask: stdin is no terminal",
+            hint="look at the plan, then apply with --yes",
+        )
+    console.err.write("Apply this? Only 'yes' is taken: ")
+    console.err.flush()
+    if sys.stdin.readline().strip() != "yes":
+        raise Refused("not applied: nobody said yes")
+
+
+def _approved(request: ApplyRequest, plan: Plan, *, asked: bool) -> ApplyRequest:
+    """Whoever looked at a plan gets that plan or none; ``--yes`` takes what results under the lock."""
+    return replace(request, approved=plan.digest) if asked else request
+
+
+def _print(applied: Applied, form: str, console: Console) -> None:
+    if form == "json":
+        console.print_json(
+            {
+                "revision": _revision(applied),
+                "summary": dict(applied.summary),
+                "digest": applied.plan.digest,
+            }
+        )
+    elif applied.revision is not None:
+        console.print(paint(f"Applied as revision {applied.revision.id}.", GREEN, console.colour))
+
+
+def _revision(applied: Applied) -> dict[str, Any] | None:
+    revision = applied.revision
+    if revision is None:
+        return None
+    return {
+        "id": revision.id,
+        "commit": revision.commit.hash if revision.commit else None,
+        "author": revision.commit.author if revision.commit else None,
+        "appliedBy": revision.applied_by,
+        "appliedAt": rfc3339(revision.applied_at),
+    }

@@ -1,0 +1,234 @@
+"""One database, three kinds: how to connect, what a transaction is, and when to try again."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sqlalchemy import URL, Engine, create_engine, event, make_url, text
+from sqlalchemy import Connection as Connection
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from reconciler.clock import Clock
+from reconciler.errors import DatabaseBusy, DatabaseRejected, DatabaseUnavailable
+from reconciler.store.faults import mapped
+
+T = TypeVar("T")
+
+CONNECT_SECONDS = 8
+"""An unreachable server is told within ten seconds."""
+STATEMENT_SECONDS = 60
+"""A statement that answers nothing for so long has lost its server."""
+LOCK_SECONDS = 10
+"""innodb_lock_wait_timeout and SQLite's busy timeout: far over any transaction of ours."""
+SESSION = (
+    "SET time_zone = '+00:00', "
+    "sql_mode = 'STRICT_ALL_TABLES,ONLY_FULL_GROUP_BY,NO_ZERO_DATE,NO_ZERO_IN_DATE,"
+    "ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION', "
+    f"innodb_lock_wait_timeout = {LOCK_SECONDS}, lock_wait_timeout = 15"
+)
+ATTEMPTS = 6
+
+
+class Database:
+    """A pool of connections to one database.
+
+    ``dialect`` is ``sqlite``, ``mariadb`` or ``mysql``; ``place`` (host:port/name or the file) is what
+    messages may show. All methods raise errors of ``reconciler.errors`` only.
+    """
+
+    def __init__(self, engine: Engine, clock: Clock, place: str, randomness: random.Random) -> None:
+        self.engine = engine
+        self.place = place
+        self._clock = clock
+        self._random = randomness
+        self._dialect: str | None = "sqlite" if engine.dialect.name == "sqlite" else None
+
+    @classmethod
+    def open(
+        cls,
+        url: str,
+        clock: Clock,
+        *,
+        pool_size: int = 10,
+        recycle: int = 1800,
+        randomness: random.Random | None = None,
+    ) -> Database:
+        """Prepare a pool; nothing is connected yet.
+
+        ``recycle`` is in seconds. Raises DatabaseRejected for a URL of an unknown kind.
+        """
+        parsed = _parse(url)
+        if parsed.get_backend_name() == "sqlite":
+            engine = _sqlite_engine(parsed, pool_size)
+        else:
+            engine = _server_engine(parsed, pool_size, recycle)
+        return cls(engine, clock, _place(parsed), randomness or random.Random())
+
+    @property
+    def dialect(self) -> str:
+        """``sqlite``, ``mariadb`` or ``mysql``; asks the server the first time."""
+        if self._dialect is None:
+            with self.read():
+                pass
+            self._dialect = "mariadb" if getattr(self.engine.dialect, "is_mariadb", False) else "mysql"
+        return self._dialect
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """One transaction that commits at the end of the block and rolls back on any exception.
+
+        READ COMMITTED on the servers; on SQLite BEGIN IMMEDIATE, so that a read never turns into a
+        write that fails in the middle.
+        """
+        with mapped(self.place), self.engine.connect() as connection:
+            connection = connection.execution_options(reconciler_write=True)
+            with connection.begin():
+                yield connection
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """One transaction that only reads: a consistent view on SQLite, READ COMMITTED elsewhere."""
+        with mapped(self.place), self.engine.connect() as connection, connection.begin() as transaction:
+            yield connection
+            transaction.rollback()
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """One transaction that only reads and sees a single instant, whatever others commit meanwhile."""
+        if self.engine.dialect.name == "sqlite":
+            with self.read() as connection:
+                yield connection
+            return
+        with mapped(self.place), self.engine.connect() as connection:
+            connection = connection.execution_options(isolation_level="REPEATABLE READ")
+            with connection.begin() as transaction:
+                yield connection
+                transaction.rollback()
+
+    def transact(self, work: Callable[[Connection], T], *, attempts: int = ATTEMPTS) -> T:
+        """Run ``work`` in a write transaction, again after a deadlock or a connection lost before the commit.
+
+        ``work`` must be safe to repeat from its beginning. A connection lost *during* the commit
+        leaves the outcome unknown, so ``work`` must also notice what an earlier try already did.
+        """
+        for attempt in range(1, attempts + 1):
+            try:
+                with self.write() as connection:
+                    return work(connection)
+            except (DatabaseBusy, DatabaseUnavailable) as error:
+                unavailable = isinstance(error, DatabaseUnavailable)
+                if attempt >= (2 if unavailable else attempts):
+                    raise
+                self._clock.sleep(self._random.uniform(0, 0.02 * 2**attempt))
+        raise AssertionError("unreachable")
+
+    def now(self, connection: Connection) -> datetime:
+        """The database's own UTC now, by which leases are judged; on SQLite that of the clock."""
+        if self.engine.dialect.name == "sqlite":
+            return self._clock.now()
+        value: datetime = connection.execute(text("SELECT UTC_TIMESTAMP(6)")).scalar_one()
+        return value.replace(tzinfo=UTC)
+
+    def close(self) -> None:
+        """Close all pooled connections."""
+        self.engine.dispose()
+
+
+def _parse(url: str) -> URL:
+    hint = "write sqlite:///FILE or mysql+pymysql://USER:PASSWORD@HOST/DATABASE"
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError) as error:
+        raise DatabaseRejected("the database URL cannot be read", hint=hint) from error
+    if parsed.drivername in ("mysql", "mariadb", "mariadb+pymysql"):
+        parsed = parsed.set(drivername="mysql+pymysql")
+    if parsed.drivername not in ("sqlite", "sqlite+pysqlite", "mysql+pymysql"):
+        raise DatabaseRejected(f"there is no support for {parsed.drivername!r} databases", hint=hint)
+    if parsed.get_backend_name() == "mysql":
+        if not parsed.database:
+            raise DatabaseRejected("the database URL names no database", hint=hint)
+        # MariaDB's default is latin1, and a wrong charset here would lose characters silently
+        return parsed.update_query_dict({"charset": "utf8mb4"})
+    if not parsed.database or parsed.database == ":memory:":
+        raise DatabaseRejected(
+            "an SQLite database needs a file: each thread would see an in-memory one of its own", hint=hint
+        )
+    return parsed
+
+
+def _place(url: URL) -> str:
+    if url.get_backend_name() == "sqlite":
+        return str(url.database)
+    return f"{url.host or 'localhost'}:{url.port or 3306}/{url.database}"
+
+
+def _server_engine(url: URL, pool_size: int, recycle: int) -> Engine:
+    engine = create_engine(
+        url,
+        pool_size=pool_size,
+        max_overflow=pool_size,
+        pool_timeout=30,
+        pool_recycle=recycle,
+        # a failover or wait_timeout kills pooled connections: a ping costs a round trip, an error a retry
+        pool_pre_ping=True,
+        isolation_level="READ COMMITTED",
+        # the read timeout of the handshake: a server that accepts and then says nothing is unreachable too
+        connect_args={
+            "connect_timeout": CONNECT_SECONDS,
+            "read_timeout": CONNECT_SECONDS,
+            "write_timeout": 60,
+        },
+        hide_parameters=True,
+    )
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: Any, _: ConnectionPoolEntry) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(SESSION)
+        # PyMySQL has one setting for the handshake and for statements, and reads this attribute each time
+        connection._read_timeout = STATEMENT_SECONDS
+
+    return engine
+
+
+def _sqlite_engine(url: URL, pool_size: int) -> Engine:
+    folder = Path(str(url.database)).parent
+    engine = create_engine(
+        url,
+        pool_size=pool_size,
+        max_overflow=pool_size,
+        pool_timeout=30,
+        connect_args={"timeout": LOCK_SECONDS, "check_same_thread": False, "isolation_level": None},
+        hide_parameters=True,
+    )
+    fresh = threading.Lock()
+
+    @event.listens_for(engine, "do_connect")
+    def make_folder(*_: Any) -> None:
+        with fresh:
+            if not folder.exists():
+                # what it will hold (commands, output) is nobody else's business
+                folder.mkdir(parents=True, mode=0o700)
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: Any, _: ConnectionPoolEntry) -> None:
+        cursor = connection.cursor()
+        # WAL: readers and the one writer do not wait for each other; a killed process loses nothing
+        # with synchronous=NORMAL, only a power cut may lose the last transactions
+        for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "temp_store=MEMORY"):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        write = connection.get_execution_options().get("reconciler_write", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+    return engine

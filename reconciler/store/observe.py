@@ -1,0 +1,195 @@
+"""The database → ObservedState, in a few queries and without ORM objects."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Select, literal_column, or_, select
+
+from reconciler.model.canonical import document_hash
+from reconciler.model.project import ProjectSpec
+from reconciler.model.state import (
+    Definition,
+    ForeignTask,
+    ObservedProject,
+    ObservedServer,
+    ObservedState,
+    ObservedTask,
+    Origin,
+    TaskKey,
+)
+from reconciler.store.decode import Texts
+from reconciler.store.rows import server_document, task_document
+from reconciler.store.tables import Project, Server, Task
+from reconciler.store.types import LongText
+
+
+def observe(connection: Connection, project: str, formerly: str | None = None) -> ObservedState:
+    """Everything planning needs to know for one project.
+
+    Called inside one transaction (``Database.snapshot``, or that of an apply). A project that is still
+    stored under its former name is found by ``formerly`` where no project has the new name.
+    """
+    projects = _projects(connection)
+    found = projects.get(project)
+    if found is None and formerly is not None:
+        found = projects.get(formerly)
+    with _without_collector():
+        names = {stored.id: stored.name for stored in projects.values()}
+        servers = _servers(connection, names)
+        server_names = {server.id: server.name for server in servers.values()}
+        tasks = {} if found is None else _tasks(connection, found, server_names)
+        foreign = _foreign_tasks(connection, found, names, server_names)
+    others = {name: stored for name, stored in projects.items() if stored is not found}
+    return ObservedState(
+        project=found, servers=servers, tasks=tasks, foreign_tasks=foreign, other_projects=others
+    )
+
+
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    """Building 100,000 rows makes no garbage, and the collector would walk them again and again."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _projects(connection: Connection) -> dict[str, ObservedProject]:
+    rows = connection.execute(
+        select(
+            Project.id,
+            Project.name,
+            Project.spec,
+            Project.spec_hash,
+            Project.revision_id,
+            Project.commit,
+            Project.source,
+        ).order_by(Project.id)
+    )
+    return {
+        row.name: ObservedProject(
+            id=row.id,
+            name=row.name,
+            spec=ProjectSpec.model_validate(row.spec),
+            spec_hash=row.spec_hash,
+            revision_id=row.revision_id,
+            commit=row.commit,
+            source=row.source,
+        )
+        for row in rows
+    }
+
+
+def _raw(statement: Select[*tuple[Any, ...]], *columns: str) -> Select[*tuple[Any, ...]]:
+    """More columns of the statement, as the driver gives them: JSON stays text.
+
+    The result processor of a type costs a call for every value; here they are decoded together, and
+    equal texts (most tasks have the same labels and rest) only once.
+    """
+    return statement.add_columns(
+        *(literal_column(name, LongText).label(name.split(".")[-1]) for name in columns)
+    )
+
+
+def _servers(connection: Connection, projects: dict[int, str]) -> dict[str, ObservedServer]:
+    columns = (
+        Server.id, Server.name, Server.host, Server.port, Server.username, Server.environment, Server.status,
+        Server.protected, Server.project_id, Server.spec_hash, Server.generation, Server.path, Server.line,
+        Server.revision_id, Server.deleted_at,
+    )  # fmt: skip
+    texts = Texts()
+    servers: dict[str, ObservedServer] = {}
+    for row in connection.execute(
+        _raw(select(*columns), "servers.labels", "servers.spec").order_by(Server.id)
+    ):
+        document = server_document(
+            row.host, row.port, row.username, row.environment, _declared_status(row.status, row.deleted_at),
+            texts[row.labels], row.protected, texts[row.spec],
+        )  # fmt: skip
+        servers[row.name] = ObservedServer(
+            id=row.id,
+            name=row.name,
+            project=projects.get(row.project_id),
+            definition=Definition(document, document_hash(document)),
+            applied_hash=row.spec_hash,
+            generation=row.generation,
+            protected=bool(row.protected),
+            origin=Origin(row.path, row.line),
+            revision_id=row.revision_id,
+            deleted_at=row.deleted_at,
+            renamed_from=texts[row.spec].get("formerly"),
+        )
+    return servers
+
+
+def _declared_status(status: int, deleted_at: datetime | None) -> int:
+    """A deletion sets the status to 0 as well; nobody declared that."""
+    return status if deleted_at is None else 1
+
+
+def _tasks(
+    connection: Connection, project: ObservedProject, server_names: dict[int, str]
+) -> dict[TaskKey, ObservedTask]:
+    columns = (
+        Task.id, Task.name, Task.server_id, Task.command, Task.cron_expr, Task.timezone, Task.status,
+        Task.protected, Task.spec_hash, Task.generation, Task.path, Task.line, Task.revision_id,
+        Task.deleted_at, Task.next_slot, Task.next_run,
+    )  # fmt: skip
+    statement = _raw(select(*columns), "tasks.labels", "tasks.spec")
+    texts = Texts()
+    tasks: dict[TaskKey, ObservedTask] = {}
+    for row in connection.execute(statement.where(Task.project_id == project.id).order_by(Task.id)):
+        (
+            id_, name, server_id, command, cron_expr, timezone, status, protected, spec_hash, generation,
+            path, line, revision_id, deleted_at, next_slot, next_run, labels, spec,
+        ) = row  # fmt: skip
+        status = _declared_status(status, deleted_at)
+        document = task_document(command, cron_expr, timezone, status, texts[labels], protected, texts[spec])
+        server = server_names[server_id]
+        tasks[name, server] = ObservedTask(
+            id=id_,
+            name=name,
+            server=server,
+            server_id=server_id,
+            project=project.name,
+            definition=Definition(document, document_hash(document)),
+            applied_hash=spec_hash,
+            generation=generation,
+            protected=bool(protected),
+            origin=Origin(path, line),
+            revision_id=revision_id,
+            deleted_at=deleted_at,
+            next_slot=next_slot,
+            next_run=next_run,
+            renamed_from=texts[spec].get("formerly"),
+        )
+    return tasks
+
+
+def _foreign_tasks(
+    connection: Connection,
+    project: ObservedProject | None,
+    projects: dict[int, str],
+    server_names: dict[int, str],
+) -> tuple[ForeignTask, ...]:
+    """Live tasks of other projects on servers that this project owns, or that nobody owns."""
+    own = None if project is None else project.id
+    rows = connection.execute(
+        select(Task.project_id, Task.name, Task.server_id)
+        .join(Server, Server.id == Task.server_id)
+        .where(
+            Task.deleted_at.is_(None),
+            Task.project_id != own if own is not None else Task.id.is_not(None),
+            or_(Server.project_id == own, Server.project_id.is_(None)),
+        )
+        .order_by(Task.id)
+    )
+    return tuple(ForeignTask(projects[row.project_id], row.name, server_names[row.server_id]) for row in rows)

@@ -1,0 +1,69 @@
+"""Column types that leave nothing to a server's defaults: time, JSON, long text, keys."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import BigInteger, DateTime, Integer, Text
+from sqlalchemy.dialects.mysql import DATETIME, LONGTEXT, MEDIUMTEXT
+from sqlalchemy.engine import Dialect
+from sqlalchemy.types import TypeDecorator, TypeEngine
+
+from reconciler.model.canonical import canonical_json
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """Aware UTC in Python; naive UTC with microseconds in the database (DATETIME(6) on the servers).
+
+    Drivers drop the offset of an aware value silently, so anything but UTC is refused here: a naive
+    value or another offset raises ValueError before it can be stored as the wrong instant.
+    """
+
+    impl = DateTime
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        if dialect.name in ("mysql", "mariadb"):
+            return dialect.type_descriptor(DATETIME(fsp=6))
+        return dialect.type_descriptor(DateTime())
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        offset = value.utcoffset()
+        if offset is None or offset:
+            raise ValueError(f"a time for the database must be aware and in UTC, not {value!r}")
+        return value.replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return None if value is None else value.replace(tzinfo=UTC)
+
+
+class Json(TypeDecorator[Any]):
+    """Canonical JSON as text.
+
+    Not the servers' JSON type: MySQL re-sorts keys and rewrites numbers, and hashes are computed
+    from the program's own form.
+    """
+
+    impl = Text
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        if dialect.name in ("mysql", "mariadb"):
+            return dialect.type_descriptor(LONGTEXT())
+        return dialect.type_descriptor(Text())
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
+        return None if value is None else canonical_json(value)
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
+        return None if value is None else json.loads(value)
+
+
+LongText = Text().with_variant(LONGTEXT(), "mysql", "mariadb")
+MediumText = Text().with_variant(MEDIUMTEXT(), "mysql", "mariadb")
+Key = BigInteger().with_variant(Integer(), "sqlite")
+"""Of auto-increment keys: SQLite counts up only what is called INTEGER."""
