@@ -5,14 +5,20 @@ Rooms are imported inside the functions, so that a command pays only for what it
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import random
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reconciler.clock import Clock, SystemClock
 from reconciler.settings import Settings
 
 if TYPE_CHECKING:
+    from reconciler.controller.events import Listener
+    from reconciler.controller.reconcile import Report
+    from reconciler.controller.service import Service
+    from reconciler.execute.executors import Executors
     from reconciler.store.engine import Database
 
 
@@ -45,3 +51,59 @@ def database(settings: Settings, clock: Clock | None = None) -> Iterator[Databas
         yield db
     finally:
         db.close()
+
+
+def executors(settings: Settings, clock: Clock) -> Executors:
+    """What runs claimed executions here: local (where allowed) and over ssh."""
+    from reconciler.execute.executors import Executors
+
+    return Executors(settings, clock)
+
+
+def service(
+    db: Database,
+    settings: Settings,
+    clock: Clock,
+    *,
+    person: str,
+    trees: Sequence[Path] = (),
+    interval: float = 30.0,
+    schedule: bool = True,
+    executor: Executors | None = None,
+    on_event: Listener | None = None,
+    on_report: Callable[[Report], None] | None = None,
+) -> Service:
+    """A long-running process: keeps ``trees`` applied, schedules, and executes where ``executor`` is given.
+
+    ``person`` (user@host) is written as who applied; ``interval`` is in seconds.
+    """
+    from reconciler.controller.reconcile import Reconciler
+    from reconciler.controller.runtime import Runtime
+    from reconciler.controller.service import Kept, Service
+
+    randomness = random.Random()
+    runtime = Runtime(db, settings, clock, executor, randomness, schedule=schedule, on_event=on_event)
+
+    def tell(report: Report) -> None:
+        if report.applied is not None:
+            runtime.changed()
+        if on_report is not None:
+            on_report(report)
+
+    kept = [
+        Kept(
+            path,
+            Reconciler(
+                db,
+                path,
+                clock,
+                randomness,
+                owner=runtime.owner,
+                applied_by=person,
+                interval=interval,
+                tell=tell,
+            ),
+        )
+        for path in trees
+    ]
+    return Service(runtime, kept, clock)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import struct
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,19 +11,22 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import URL, Engine, create_engine, event, make_url, text
+import pymysql.err
+from sqlalchemy import URL, Dialect, Engine, create_engine, event, make_url, text
 from sqlalchemy import Connection as Connection
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from reconciler.clock import Clock
-from reconciler.errors import DatabaseBusy, DatabaseRejected, DatabaseUnavailable
+from reconciler.errors import DatabaseBusy, DatabaseForbidden, DatabaseRejected, DatabaseUnavailable
 from reconciler.store.faults import mapped
 
 T = TypeVar("T")
 
-CONNECT_SECONDS = 8
-"""An unreachable server is told within ten seconds."""
+CONNECT_SECONDS = 4
+"""For each address of the host; two of them and a retry stay under ten seconds."""
+ANSWER_SECONDS = 5
+"""For each answer of the handshake, and for the ping of a connection that was idle."""
 STATEMENT_SECONDS = 60
 """A statement that answers nothing for so long has lost its server."""
 LOCK_SECONDS = 10
@@ -152,6 +156,11 @@ def _parse(url: str) -> URL:
     if parsed.drivername not in ("sqlite", "sqlite+pysqlite", "mysql+pymysql"):
         raise DatabaseRejected(f"there is no support for {parsed.drivername!r} databases", hint=hint)
     if parsed.get_backend_name() == "mysql":
+        if "@" in (parsed.host or ""):
+            # a part of the password would be taken for the host, and shown
+            raise DatabaseRejected(
+                "the database URL has more than one @", hint="write an @ of the password as %40"
+            )
         if not parsed.database:
             raise DatabaseRejected("the database URL names no database", hint=hint)
         # MariaDB's default is latin1, and a wrong charset here would lose characters silently
@@ -169,6 +178,16 @@ def _place(url: URL) -> str:
     return f"{url.host or 'localhost'}:{url.port or 3306}/{url.database}"
 
 
+def without_time_limit(connection: Connection) -> None:
+    """Take this connection to a server out of the pool and let its statements last as long as they do.
+
+    For DDL: an ALTER of a large table takes hours. It is closed, not given back, at the end of its block.
+    """
+    driver: Any = connection.connection.driver_connection
+    driver._read_timeout = None
+    connection.detach()
+
+
 def _server_engine(url: URL, pool_size: int, recycle: int) -> Engine:
     engine = create_engine(
         url,
@@ -182,11 +201,19 @@ def _server_engine(url: URL, pool_size: int, recycle: int) -> Engine:
         # the read timeout of the handshake: a server that accepts and then says nothing is unreachable too
         connect_args={
             "connect_timeout": CONNECT_SECONDS,
-            "read_timeout": CONNECT_SECONDS,
-            "write_timeout": 60,
+            "read_timeout": ANSWER_SECONDS,
+            "write_timeout": STATEMENT_SECONDS,
         },
         hide_parameters=True,
     )
+
+    @event.listens_for(engine, "do_connect")
+    def connect(dialect: Dialect, _: ConnectionPoolEntry, words: Any, options: Any) -> Any:
+        try:
+            return dialect.connect(*words, **options)
+        except (struct.error, LookupError, ValueError, TypeError, AttributeError) as error:
+            # PyMySQL reads whatever comes as a greeting; what another kind of server says breaks it anywhere
+            raise pymysql.err.InternalError(f"no greeting of a database ({type(error).__name__})") from None
 
     @event.listens_for(engine, "connect")
     def prepare(connection: Any, _: ConnectionPoolEntry) -> None:
@@ -195,11 +222,18 @@ def _server_engine(url: URL, pool_size: int, recycle: int) -> Engine:
         # PyMySQL has one setting for the handshake and for statements, and reads this attribute each time
         connection._read_timeout = STATEMENT_SECONDS
 
+    def ping(connection: Any) -> bool:
+        connection._read_timeout = ANSWER_SECONDS
+        connection.ping(reconnect=False)
+        connection._read_timeout = STATEMENT_SECONDS
+        return True
+
+    engine.dialect.do_ping = ping  # type: ignore[assignment,method-assign]
     return engine
 
 
 def _sqlite_engine(url: URL, pool_size: int) -> Engine:
-    folder = Path(str(url.database)).parent
+    file = Path(str(url.database))
     engine = create_engine(
         url,
         pool_size=pool_size,
@@ -211,11 +245,10 @@ def _sqlite_engine(url: URL, pool_size: int) -> Engine:
     fresh = threading.Lock()
 
     @event.listens_for(engine, "do_connect")
-    def make_folder(*_: Any) -> None:
+    def make_file(*_: Any) -> None:
         with fresh:
-            if not folder.exists():
-                # what it will hold (commands, output) is nobody else's business
-                folder.mkdir(parents=True, mode=0o700)
+            if not file.exists():
+                _make_file(file)
 
     @event.listens_for(engine, "connect")
     def prepare(connection: Any, _: ConnectionPoolEntry) -> None:
@@ -232,3 +265,18 @@ def _sqlite_engine(url: URL, pool_size: int) -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
 
     return engine
+
+
+def _make_file(file: Path) -> None:
+    """Its owner's alone: what it will hold (commands, output) is nobody else's business."""
+    try:
+        file.parent.mkdir(parents=True, mode=0o700, exist_ok=True)
+        file.touch(mode=0o600)
+    except PermissionError as error:
+        raise DatabaseForbidden(
+            f"{file} cannot be made", hint="the folder must be writable; --database puts the file elsewhere"
+        ) from error
+    except OSError as error:
+        raise DatabaseUnavailable(
+            f"{file} cannot be made: {error.strerror}", hint="--database puts the file elsewhere"
+        ) from error

@@ -1,38 +1,54 @@
-"""Next slots of tasks whose schedule, place or state an apply touched, and the rows that close the past.
+"""What an apply must know of tasks to move their next slots, and how it ends what waits on stopped ones.
 
-Reads lock the tasks, so that a claim that runs meanwhile skips them and an earlier one is seen.
+The tasks are locked, so that a claim that runs meanwhile skips them and an earlier one is seen. Servers are
+not: the applies of all projects come one after another (``store.serial``), and nobody else writes servers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, literal_column, select, update
+from sqlalchemy import ColumnElement, Connection, Text, select, type_coerce, update
 
+from reconciler.model.execution import Reason, Status, Trigger
 from reconciler.store.bulk import chunks
-from reconciler.store.tables import Execution, Project, Server, Task
-from reconciler.store.types import LongText
+from reconciler.store.claims import OPEN_INDEX
+from reconciler.store.tables import Execution, Server, Task
+from reconciler.store.takes import RUNNING_INDEX
 
 BATCH = 500
+
+_TASK = Task.__table__.c
+_SERVER = Server.__table__.c
+_ROW = Execution.__table__.c
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A server as a task's schedule sees it; ``open``: enabled and live."""
+
+    name: str
+    open: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Timed:
-    """When a task runs, as its row says; ``runnable``: it and its server are enabled and live."""
+    """When a task runs, as its row says; ``runnable``: it and its server are enabled and live.
+
+    ``rest`` is the text of the column ``spec``, in which dst and jitter are.
+    """
 
     task_id: int
     name: str
     server: str
     server_id: int
-    project: str
     runnable: bool
     schedule: str | None
     timezone: str
     rest: str
-    """The text of the column ``spec`` (dst, jitter)."""
     next_slot: datetime | None
     generation: int
     revision_id: int | None
@@ -40,43 +56,52 @@ class Timed:
     line: int
 
 
-def lock_timed(connection: Connection, task_ids: Iterable[int], server_ids: Iterable[int]) -> Iterator[Timed]:
-    """The tasks with these ids or on these servers, locked until the transaction ends."""
-    by_task = [Task.id.in_(some) for some in chunks(sorted(set(task_ids)), BATCH)]
-    by_server = [Task.server_id.in_(some) for some in chunks(sorted(set(server_ids)), BATCH)]
-    seen: set[int] = set()
-    for condition in (*by_task, *by_server):
-        for row in connection.execute(_timed_statement().where(condition)):
-            if row.id not in seen:
-                seen.add(row.id)
-                yield _timed(row)
+def lock_timed(
+    connection: Connection, task_ids: Collection[int], server_ids: Collection[int] = ()
+) -> list[Timed]:
+    """The tasks with these ids and all tasks on these servers, locked until the transaction ends."""
+    conditions = [_TASK.id.in_(some) for some in chunks(sorted(task_ids), BATCH)]
+    conditions += [_TASK.server_id.in_(some) for some in chunks(sorted(server_ids), BATCH)]
+    return _timed(connection, conditions, lock=True)
 
 
-def _timed_statement() -> Any:
-    return (
-        select(
-            Task.id, Task.name, Task.server_id, Task.status, Task.cron_expr, Task.timezone, Task.next_slot,
-            Task.generation, Task.revision_id, Task.path, Task.line, Task.deleted_at,
-            literal_column("tasks.spec", LongText).label("rest"),
-            Server.name.label("server"), Server.status.label("server_status"),
-            Server.deleted_at.label("server_deleted_at"), Project.name.label("project"),
+def read_timed(connection: Connection, task_ids: Collection[int]) -> list[Timed]:
+    """The same of tasks that are locked already."""
+    return _timed(connection, [_TASK.id.in_(some) for some in chunks(sorted(task_ids), BATCH)], lock=False)
+
+
+def places(connection: Connection, server_ids: Iterable[int]) -> dict[int, Place]:
+    """Servers by id."""
+    found: dict[int, Place] = {}
+    for some in chunks(sorted(set(server_ids)), BATCH):
+        rows = connection.execute(
+            select(_SERVER.id, _SERVER.name, _SERVER.status, _SERVER.deleted_at).where(_SERVER.id.in_(some))
         )
-        .join(Server, Server.id == Task.server_id)
-        .join(Project, Project.id == Task.project_id)
-        .order_by(Task.id)
-        .with_for_update()
-    )  # fmt: skip
+        found |= {row.id: Place(row.name, row.status == 1 and row.deleted_at is None) for row in rows}
+    return found
 
 
-def _timed(row: Row[Any]) -> Timed:
-    live = row.deleted_at is None and row.server_deleted_at is None
+def _timed(connection: Connection, conditions: Sequence[ColumnElement[bool]], *, lock: bool) -> list[Timed]:
+    rows: dict[int, Any] = {}
+    for condition in conditions:
+        statement = select(
+            _TASK.id, _TASK.name, _TASK.server_id, _TASK.status, _TASK.cron_expr, _TASK.timezone,
+            _TASK.next_slot, _TASK.generation, _TASK.revision_id, _TASK.path, _TASK.line, _TASK.deleted_at,
+            type_coerce(_TASK.spec, Text).label("rest"),
+        ).where(condition).order_by(_TASK.id)  # fmt: skip
+        found = connection.execute(statement.with_for_update() if lock else statement)
+        rows.update((row.id, row) for row in found)
+    servers = places(connection, (row.server_id for row in rows.values()))
+    return [_one(row, servers[row.server_id]) for _, row in sorted(rows.items())]
+
+
+def _one(row: Any, server: Place) -> Timed:
     return Timed(
         task_id=row.id,
         name=row.name,
-        server=row.server,
+        server=server.name,
         server_id=row.server_id,
-        project=row.project,
-        runnable=live and row.status == 1 and row.server_status == 1,
+        runnable=row.status == 1 and row.deleted_at is None and server.open,
         schedule=row.cron_expr,
         timezone=row.timezone,
         rest=row.rest,
@@ -89,19 +114,44 @@ def _timed(row: Row[Any]) -> Timed:
 
 
 def close_waiting(
-    connection: Connection, task_ids: Iterable[int], server_ids: Iterable[int], reason: str, at: datetime
+    connection: Connection,
+    disabled_tasks: Collection[int],
+    deleted_tasks: Collection[int],
+    closed_servers: Collection[int],
+    at: datetime,
 ) -> None:
-    """End what nobody has taken yet: skipped, with the reason. What runs, runs on."""
-    conditions = [Execution.task_id.in_(some) for some in chunks(sorted(set(task_ids)), BATCH)]
-    conditions += [Execution.server_id.in_(some) for some in chunks(sorted(set(server_ids)), BATCH)]
-    for condition in conditions:
+    """End what waits on these tasks and servers: skipped, ``disabled``. What somebody has taken runs on.
+
+    A manual run ignores its task's ``enabled``, so only a deletion or the server's end closes it.
+    """
+    by_itself = _ROW.trigger != Trigger.MANUAL
+    waiting: set[int] = set()
+    for some in chunks(sorted(disabled_tasks), BATCH):
+        waiting |= _waiting(connection, _ROW.task_id.in_(some) & by_itself, OPEN_INDEX)
+    for some in chunks(sorted(deleted_tasks), BATCH):
+        waiting |= _waiting(connection, _ROW.task_id.in_(some), OPEN_INDEX)
+    for some in chunks(sorted(closed_servers), BATCH):
+        waiting |= _waiting(connection, _ROW.server_id.in_(some), RUNNING_INDEX)
+    for some in chunks(sorted(waiting), BATCH):
         connection.execute(
             update(Execution)
-            .where(
-                Execution.status == 0,
-                Execution.lease_until.is_(None),
-                Execution.started_at.is_(None),
-                condition,
-            )
-            .values(status=3, reason=reason, finished_at=at)
+            .where(_ROW.id.in_(some), *_UNTAKEN)
+            .values(status=Status.SKIPPED, reason=Reason.DISABLED, finished_at=at)
         )
+
+
+_UNTAKEN = (
+    _ROW.status == Status.OPEN,
+    _ROW.lease_owner.is_(None),
+    _ROW.started_at.is_(None),
+    # one that was sent and handed back may live on the host
+    _ROW.start_sent_at.is_(None),
+)
+
+
+def _waiting(connection: Connection, condition: ColumnElement[bool], index: str) -> set[int]:
+    """Looked for by themselves: an UPDATE cannot be told its index, and might lock the whole table."""
+    found = connection.execute(
+        select(_ROW.id).with_hint(Execution, index, "mysql").where(condition, *_UNTAKEN)
+    )
+    return set(found.scalars())

@@ -185,7 +185,7 @@ class Execution(Base):
         SERVER_TABLE,
     )
 
-    id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    id: Mapped[int] = mapped_column(Key, primary_key=True, autoincrement=False)
     """Made by the program (store.ids): ascending in time, unique without a round trip."""
     task_id: Mapped[int] = mapped_column(BigInteger)
     server_id: Mapped[int] = mapped_column(BigInteger)

@@ -1,0 +1,68 @@
+"""What happens to executions, told to whoever watches this process: the live lines of the command line."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from reconciler.model.execution import Reason, State
+
+log = logging.getLogger("reconciler.controller")
+
+
+class EventKind(StrEnum):
+    """``skipped`` are slots that only have a row; ``retrying`` follows an ``ended`` that is tried again."""
+
+    CLAIMED = "claimed"
+    SKIPPED = "skipped"
+    STARTED = "started"
+    ENDED = "ended"
+    RETRYING = "retrying"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that happened. ``at``: when; of ``retrying``: when the next attempt is due.
+
+    ``seconds``: from the start on the host to the end. ``message``: one sentence, where there is one.
+    """
+
+    kind: EventKind
+    execution_id: int
+    task: str
+    server: str
+    at: datetime
+    attempt: int = 1
+    state: State | None = None
+    reason: Reason | None = None
+    exit_code: int | None = None
+    seconds: float | None = None
+    message: str | None = None
+
+
+Listener = Callable[[Event], None]
+
+
+class Announcer:
+    """Hands events to one listener, whose failures are its own."""
+
+    def __init__(self, listener: Listener | None) -> None:
+        self._listener = listener
+
+    @property
+    def heard(self) -> bool:
+        """Whether anyone listens: else events need not be made."""
+        return self._listener is not None
+
+    def tell(self, event: Event) -> None:
+        """From any thread; never raises."""
+        if self._listener is None:
+            return
+        try:
+            self._listener(event)
+        except Exception:
+            log.exception("the listener for events failed; it hears no more")
+            self._listener = None

@@ -1,0 +1,270 @@
+"""The executing half of a process: take waiting runs, run them in threads, keep their leases, pass on their ends."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from reconciler.clock import Clock
+from reconciler.controller.events import Announcer, Event, EventKind
+from reconciler.controller.loop import Loop
+from reconciler.controller.outage import Outage
+from reconciler.controller.pool import Pool, Run, Runs
+from reconciler.dispatch.leases import LEASE_SECONDS, RENEW_SECONDS, Keeper
+from reconciler.dispatch.scheduler import REPLACED_BY
+from reconciler.dispatch.taker import Taken, Taker
+from reconciler.errors import Temporary
+from reconciler.execute.control import Control, Executor
+from reconciler.model.execution import Outcome, Status, state_of
+from reconciler.record.batch import Recorded
+from reconciler.record.writer import Writer
+from reconciler.store.held import StillHeld
+
+log = logging.getLogger("reconciler.controller")
+
+LEASE_MARGIN = 2.0
+"""A run whose lease ends in less than so many seconds is not begun: someone else may soon hold it."""
+LOOK_SECONDS = 1.0
+"""The longest sleep between two looks for waiting runs."""
+BLOCKED_SECONDS = 0.25
+"""The same while limits are in the way: other processes' ends are not announced to us."""
+CHASE = (0.005, 0.02, 0.05, 0.1, 0.2, 0.4, 0.7)
+"""Seconds after a slot's due time at which a process that does not schedule looks for the row: the claim is
+another process's, and nobody tells us when it has committed."""
+
+
+class Executing:
+    """Two loops and a pool of threads. ``recorded`` is told of ends that are in the database."""
+
+    def __init__(
+        self,
+        taker: Taker,
+        keeper: Keeper,
+        executor: Executor,
+        clock: Clock,
+        outage: Outage,
+        announcer: Announcer,
+        *,
+        workers: int,
+        chase: bool,
+    ) -> None:
+        self._taker = taker
+        self._keeper = keeper
+        self._executor = executor
+        self._clock = clock
+        self._outage = outage
+        self._announcer = announcer
+        self._chase = chase
+        self._writer: Writer | None = None
+        self.runs = Runs()
+        self._pool = Pool(workers, self._execute, self.wake)
+        self._take_loop = Loop("take", self._take, clock, outage)
+        self._keep_loop = Loop("keep", self._keep, clock, outage)
+        self._horizon: datetime | None = None
+        self._next_waiting: datetime | None = None
+        self._next_slot: datetime | None = None
+        self._asked_round = 0
+        self._empty_round = 0
+
+    def start(self, writer: Writer) -> None:
+        """Begin to take; ends go to ``writer``."""
+        self._writer = writer
+        self._keep_loop.start()
+        self._take_loop.start()
+
+    def wake(self) -> None:
+        """Something may be waiting, or a thread is free."""
+        self._take_loop.wake()
+
+    def seen(self, next_waiting: datetime | None, next_slot: datetime | None) -> None:
+        """What the last glance showed: the next retry, the next slot of any task. Looks for waiting runs, too."""
+        self._next_waiting, self._next_slot = next_waiting, next_slot
+        self._take_loop.wake()
+
+    def look_for_cancels(self) -> None:
+        """The change counter moved: someone may want a run to end."""
+        ids = self.runs.ids()
+        if ids:
+            self._obey(self._keeper.cancels(ids))
+
+    def recorded(self, recorded: list[Recorded]) -> None:
+        """These ends are in the database: their leases are gone and their places free."""
+        for item in recorded:
+            self.runs.remove(item.job.execution_id)
+        self.wake()
+        if self._announcer.heard:
+            for item in recorded:
+                self._announce_end(item)
+
+    # -- ending ---------------------------------------------------------------------------------
+
+    @property
+    def idle(self) -> bool:
+        """Whether no thread is busy and every end is recorded."""
+        return not self.runs.all() and (self._writer is None or not self._writer.pending)
+
+    def limit(self, horizon: datetime) -> None:
+        """From now on leave alone what was due after ``horizon``."""
+        self._horizon = horizon
+
+    def ask(self) -> int:
+        """Look once more for waiting runs; ``found_nothing`` tells about this look."""
+        self._asked_round += 1
+        self.wake()
+        return self._asked_round
+
+    def found_nothing(self, asked: int) -> bool:
+        """Whether a look that began after ``ask`` found nothing that could be taken."""
+        return self._empty_round >= asked
+
+    def stop_taking(self, seconds: float) -> None:
+        """Take no more; a take under way is finished."""
+        self._take_loop.end()
+        if self._take_loop.ident is not None:
+            self._take_loop.join(seconds)
+
+    def end_runs(self, why: str, grace: float) -> int:
+        """Cancel what still runs; how many runs that were."""
+        executing = self.runs.executing()
+        for run in executing:
+            run.control.cancel(why, grace)
+        return len(executing)
+
+    def stop(self, seconds: float) -> None:
+        """Let the threads go; leases are renewed no more."""
+        self._keep_loop.end()
+        if self._keep_loop.ident is not None:
+            self._keep_loop.join(seconds)
+        self._pool.close()
+
+    # -- taking ---------------------------------------------------------------------------------
+
+    def _take(self) -> float | None:
+        """Take as much as there are free threads; seconds until there may be more."""
+        asked = self._asked_round
+        free = self._pool.free
+        if free <= 0:
+            return None
+        take = self._taker.take(free, self.runs.per_server(), self._horizon)
+        self._outage.succeeded()
+        for taken in take.taken:
+            self._begin(taken)
+        if not take.taken:
+            self._empty_round = max(self._empty_round, asked)
+        pause = self._pause()
+        return min(pause, BLOCKED_SECONDS) if take.blocked else pause
+
+    def _begin(self, taken: Taken) -> None:
+        run = Run(taken, Control(), taken.lease_until)
+        run.control = Control(on_started=lambda at: self._started(run, at))
+        self.runs.add(run)
+        self._pool.submit(run)
+
+    def _pause(self) -> float:
+        now = self._clock.now()
+        times = [] if self._next_waiting is None else [self._next_waiting]
+        if self._chase and self._next_slot is not None:
+            times += [self._next_slot + timedelta(seconds=delay) for delay in CHASE]
+        waits = [(at - now).total_seconds() for at in times if at > now]
+        return min([LOOK_SECONDS, *waits])
+
+    # -- running, in a thread of the pool -------------------------------------------------------
+
+    def _execute(self, run: Run) -> None:
+        job = run.job
+        if self._clock.monotonic() > run.lease_until - LEASE_MARGIN:
+            self._let_go(run, "its lease is about to end")
+            return
+        outcome = self._executor.run(job, run.control)
+        if outcome.status == Status.OPEN:
+            # a durable run that was let go of: it lives on, and so does its row, for the next owner
+            self.runs.remove(job.execution_id)
+            return
+        assert self._writer is not None
+        self._writer.ended(job, outcome)
+        run.executing = False
+
+    def _let_go(self, run: Run, why: str) -> None:
+        execution_id = run.job.execution_id
+        log.warning("execution %d is handed back before it began: %s", execution_id, why)
+        self.runs.remove(execution_id)
+        try:
+            self._keeper.hand_back([execution_id])
+        except Temporary as error:
+            # the reaper will find it; it may have to call it lost
+            self._outage.failed(error)
+
+    def _started(self, run: Run, at: datetime) -> None:
+        job = run.job
+        assert self._writer is not None
+        self._writer.started(job, at)
+        self._announcer.tell(
+            Event(EventKind.STARTED, job.execution_id, job.task, job.server.name, at, attempt=job.attempt)
+        )
+
+    # -- keeping --------------------------------------------------------------------------------
+
+    def _keep(self) -> float:
+        """Renew everything; also how a cancel is noticed that fell between a take and its registration."""
+        before = self._clock.monotonic()
+        ids = self.runs.ids()
+        still = self._keeper.renew(ids)
+        self._outage.succeeded()
+        self.runs.renewed(still.ids, before + LEASE_SECONDS)
+        for execution_id in ids:
+            if execution_id not in still.ids:
+                self._lost(execution_id)
+        self._obey(still)
+        return RENEW_SECONDS
+
+    def _lost(self, execution_id: int) -> None:
+        run = self.runs.get(execution_id)
+        if run is not None and run.executing and not run.lease_lost:
+            run.lease_lost = True
+            log.warning(
+                "the lease of execution %d was lost; the run goes on, and how it ends is recorded", execution_id
+            )
+
+    def _obey(self, still: StillHeld) -> None:
+        for execution_id, by in still.cancels.items():
+            run = self.runs.get(execution_id)
+            if run is not None and run.executing:
+                run.control.cancel("a newer run replaces it" if by == REPLACED_BY else f"{by} asked for it")
+
+    # -- telling --------------------------------------------------------------------------------
+
+    def _announce_end(self, item: Recorded) -> None:
+        job, outcome = item.job, item.outcome
+        self._announcer.tell(
+            Event(
+                EventKind.ENDED,
+                job.execution_id,
+                job.task,
+                job.server.name,
+                outcome.finished_at,
+                attempt=job.attempt,
+                state=state_of(outcome.status, started=True),
+                reason=outcome.reason,
+                exit_code=outcome.exit_code,
+                seconds=_seconds(outcome),
+                message=outcome.message,
+            )
+        )
+        if item.retry_at is not None:
+            self._announcer.tell(
+                Event(
+                    EventKind.RETRYING,
+                    job.execution_id,
+                    job.task,
+                    job.server.name,
+                    item.retry_at,
+                    attempt=job.attempt + 1,
+                )
+            )
+
+
+def _seconds(outcome: Outcome) -> float | None:
+    if outcome.started_at is None:
+        return None
+    return (outcome.finished_at - outcome.started_at).total_seconds()

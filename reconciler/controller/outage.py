@@ -1,0 +1,64 @@
+"""What the loops of one process know together about the database being away: one line, not a storm."""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+from reconciler.clock import Clock
+from reconciler.errors import ReconcilerError
+
+log = logging.getLogger("reconciler.controller")
+
+FIRST_PAUSE = 0.25
+LONGEST_PAUSE = 5.0
+"""Seconds between attempts of one loop: long enough to be no load, short enough to renew leases in time."""
+
+
+class Outage:
+    """Shared by all loops of a process; every method may be called from any thread.
+
+    ``steady_since`` is the monotonic second from which the database has answered without a failure: -inf if it
+    always has, inf during an outage.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._since: float | None = None
+        self._failures = 0
+        self.steady_since = float("-inf")
+
+    @property
+    def present(self) -> bool:
+        """Whether the last thing heard of the database was a failure."""
+        return self._since is not None
+
+    def failed(self, error: ReconcilerError) -> None:
+        """A call failed in a way that may pass; the first one of an outage is logged."""
+        with self._lock:
+            self._failures += 1
+            first = self._since is None
+            if first:
+                self._since = self._clock.monotonic()
+            # until somebody succeeds, nothing is steady
+            self.steady_since = float("inf")
+        if first:
+            log.warning("%s; trying again until it answers", error.message)
+
+    def succeeded(self) -> None:
+        """A call came through; the first one after an outage is logged."""
+        if self._since is None:
+            return
+        with self._lock:
+            since, failures = self._since, self._failures
+            if since is None:
+                return
+            self._since, self._failures = None, 0
+            now = self.steady_since = self._clock.monotonic()
+        log.warning("the database answers again, after %.1f s and %d failed calls", now - since, failures)
+
+
+def pause_after(failures: int) -> float:
+    """Seconds to wait before the next attempt, after so many failed ones in a row (1 is the first)."""
+    return float(min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(failures - 1, 10)))

@@ -1,0 +1,246 @@
+"""One process at work: which loops it has, and how they begin and end together."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+
+from reconciler.clock import Clock
+from reconciler.controller.events import Announcer, Listener
+from reconciler.controller.executing import Executing
+from reconciler.controller.loop import Loop
+from reconciler.controller.outage import Outage
+from reconciler.controller.scheduling import Scheduling
+from reconciler.dispatch.leases import LEASE_SECONDS, Keeper, Worker, owner_name
+from reconciler.dispatch.reaper import Reaper
+from reconciler.dispatch.scheduler import Scheduler
+from reconciler.dispatch.taker import Taker
+from reconciler.errors import Temporary
+from reconciler.execute.control import Executor
+from reconciler.record.ledger import DatabaseLedger
+from reconciler.record.writer import Writer
+from reconciler.settings import Settings
+from reconciler.store import takes
+from reconciler.store.engine import Database
+from reconciler.store.ids import NODES
+from reconciler.store.node import NodeIds
+
+log = logging.getLogger("reconciler.controller")
+
+GLANCE_SECONDS = 1.0
+"""How often the change counter is looked at."""
+REAP_SECONDS = 2.5
+TIDY_SECONDS = 600.0
+DRAIN_SECONDS = 20.0
+"""After SIGINT, or when the time of ``--for`` is over."""
+HURRY_SECONDS = 5.0
+"""After SIGTERM."""
+_ENDING_SECONDS = 2.0
+"""Of those, kept for ending what still runs and recording it."""
+_GRACE_SECONDS = 1.0
+_POLL_SECONDS = 0.02
+
+
+class Runtime:
+    """Schedules, executes, or both; ``start`` and ``stop`` are called once each, by the same thread.
+
+    ``on_event`` is called from many threads and should return at once.
+    """
+
+    def __init__(
+        self,
+        db: Database,
+        settings: Settings,
+        clock: Clock,
+        executor: Executor | None,
+        randomness: random.Random,
+        *,
+        schedule: bool = True,
+        on_event: Listener | None = None,
+    ) -> None:
+        """``executor`` None: this process executes nothing. Nothing is connected before ``start``."""
+        self._db = db
+        self._settings = settings
+        self._clock = clock
+        self._executor = executor
+        self._randomness = randomness
+        self._schedule = schedule
+        self._announcer = Announcer(on_event)
+        self._outage = Outage(clock)
+        self.owner = owner_name(f"{randomness.getrandbits(48):012x}")
+        self._deadline = float("inf")
+        self._finish = True
+        self._counter: int | None = None
+        self._tidied = float("-inf")
+
+    def start(self) -> None:
+        """Lease a node number, show up as a worker, start the loops. Raises the database's errors."""
+        db, clock = self._db, self._clock
+        self._ids = NodeIds(db, clock, self.owner, self._randomness.randrange(NODES))
+        worker = None if self._executor is None else Worker(self.owner, self._settings.allow_local)
+        self._keeper = Keeper(db, clock, self.owner, self._ids, worker)
+        self._keeper.renew([])
+        self._reaper = Reaper(db, clock)
+        self._executing = self._make_executing()
+        self._scheduling = self._make_scheduling()
+        self._glance_loop = Loop("glance", self._glance, clock, self._outage)
+        self._reap_loop = Loop("reap", self._reap, clock, self._outage)
+        if self._executing is not None:
+            self._writer = Writer(
+                DatabaseLedger(db, clock, self._ids),
+                clock,
+                after=self._executing.recorded,
+                on_failure=self._outage.failed,
+                on_success=self._outage.succeeded,
+            )
+            self._writer.start()
+            self._executing.start(self._writer)
+        if self._scheduling is not None:
+            self._scheduling.start()
+        self._glance_loop.start()
+        self._reap_loop.start()
+
+    def changed(self) -> None:
+        """Something was applied in this process: look at once instead of at the next glance."""
+        self._glance_loop.wake()
+
+    def stop(self, seconds: float = DRAIN_SECONDS, *, finish: bool = True) -> bool:
+        """End in order, within about ``seconds``; whether everything that was begun is recorded.
+
+        No new slots are claimed. With ``finish`` (SIGINT, ``--for``) what is claimed and due still runs; a
+        process that only executes goes on until nothing due waits. Without it (SIGTERM) nothing more is taken.
+        What runs at the end of the time is ended and recorded ``cancelled``; waiting rows stay for others.
+        """
+        self._finish = finish
+        self._deadline = min(self._deadline, self._clock.monotonic() + seconds)
+        if self._scheduling is not None:
+            self._scheduling.stop(self._left())
+        recorded = True
+        if self._executing is not None:
+            recorded = self._stop_executing(self._executing)
+        self._glance_loop.end()
+        self._reap_loop.end()
+        self._leave()
+        return recorded
+
+    def hurry(self, seconds: float = HURRY_SECONDS) -> None:
+        """Shorten a stop that is under way, and take nothing more; may be called in a signal handler."""
+        self._finish = False
+        self._deadline = min(self._deadline, self._clock.monotonic() + seconds)
+
+    # -- wiring ---------------------------------------------------------------------------------
+
+    def _make_executing(self) -> Executing | None:
+        if self._executor is None:
+            return None
+        taker = Taker(
+            self._db,
+            self._clock,
+            self.owner,
+            LEASE_SECONDS,
+            self._settings.workers,
+            local=self._settings.allow_local,
+        )
+        return Executing(
+            taker,
+            self._keeper,
+            self._executor,
+            self._clock,
+            self._outage,
+            self._announcer,
+            workers=self._settings.workers,
+            chase=not self._schedule,
+        )
+
+    def _make_scheduling(self) -> Scheduling | None:
+        if not self._schedule:
+            return None
+        scheduler = Scheduler(self._db, self._clock, self._ids, self._settings.late_after)
+        wake = self._executing.wake if self._executing is not None else _nobody
+        return Scheduling(scheduler, self._clock, self._outage, self._announcer, wake)
+
+    # -- loops ----------------------------------------------------------------------------------
+
+    def _glance(self) -> float:
+        """Look at the change counter, and at what is due next."""
+        with self._db.read() as connection:
+            seen = takes.glance(connection, self._clock.now())
+        self._outage.succeeded()
+        if self._executing is not None:
+            self._executing.seen(seen.next_waiting, seen.next_slot_due)
+        if seen.counter != self._counter:
+            self._counter = seen.counter
+            if self._scheduling is not None:
+                self._scheduling.changed()
+            if self._executing is not None:
+                self._executing.look_for_cancels()
+        return GLANCE_SECONDS
+
+    def _reap(self) -> float:
+        if self._executing is None:
+            # an executing process does this while it renews its runs
+            self._keeper.renew([])
+        if self._reaper.may_reap(self._outage.steady_since):
+            reaped = self._reaper.reap()
+            if reaped.given_back and self._executing is not None:
+                self._executing.wake()
+            monotonic = self._clock.monotonic()
+            if monotonic - self._tidied >= TIDY_SECONDS:
+                self._tidied = monotonic
+                self._reaper.tidy()
+        self._outage.succeeded()
+        return REAP_SECONDS
+
+    # -- ending ---------------------------------------------------------------------------------
+
+    def _left(self, kept: float = 0.0) -> float:
+        return max(0.0, self._deadline - kept - self._clock.monotonic())
+
+    def _stop_executing(self, executing: Executing) -> bool:
+        if self._finish:
+            self._drain(executing)
+        executing.stop_taking(max(1.0, self._left(_ENDING_SECONDS)))
+        while executing.runs.executing() and self._left(_ENDING_SECONDS):
+            self._pause()
+        ended = executing.end_runs("the process that runs it ends", _GRACE_SECONDS)
+        if ended:
+            log.warning("%d runs are ended because this process ends", ended)
+            stop = self._clock.monotonic() + _ENDING_SECONDS
+            while executing.runs.executing() and self._clock.monotonic() < stop:
+                self._pause()
+        recorded = self._writer.close(max(1.0, self._left()))
+        executing.stop(1.0)
+        return recorded and not executing.runs.executing()
+
+    def _drain(self, executing: Executing) -> None:
+        """Until nothing due waits and nothing runs, or the time is over."""
+        if self._schedule:
+            executing.limit(self._clock.now())
+        while self._draining():
+            while not executing.idle and self._draining():
+                self._pause()
+            # only a look that began when nothing was running any more proves that nothing is left
+            asked = executing.ask()
+            while not executing.found_nothing(asked) and executing.idle and self._draining():
+                self._pause()
+            if executing.idle and executing.found_nothing(asked):
+                return
+
+    def _draining(self) -> bool:
+        return self._finish and self._left(_ENDING_SECONDS) > 0
+
+    def _pause(self) -> None:
+        self._clock.wait(threading.Event(), _POLL_SECONDS)
+
+    def _leave(self) -> None:
+        """Hand back what never began, and be gone for the others at once."""
+        executing = self._executing
+        try:
+            self._keeper.leave([] if executing is None else executing.runs.ids())
+        except Temporary as error:
+            log.warning("leaving the database's leases to end by themselves: %s", error.message)
+
+
+def _nobody() -> None:
+    """Nobody executes in this process."""

@@ -1,0 +1,103 @@
+"""The scheduler loop: sleeps until the next due time, claims, wakes whoever executes."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import datetime
+
+from reconciler.clock import Clock
+from reconciler.controller.events import Announcer, Event, EventKind
+from reconciler.controller.loop import Loop
+from reconciler.controller.outage import Outage
+from reconciler.dispatch.scheduler import Claimed, Scheduler
+from reconciler.model.execution import State
+
+log = logging.getLogger("reconciler.controller")
+
+LOOK_SECONDS = 1.0
+"""The longest sleep: the wall clock may jump, and only looking at it tells."""
+RECHECK_SECONDS = 10.0
+"""The next due time is asked for anew after so long, whatever we believe."""
+_HELD_SECONDS = 0.03
+"""A due task that another scheduler or an apply holds locked will be free in a moment."""
+
+
+class Scheduling:
+    """One thread that claims due slots."""
+
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        clock: Clock,
+        outage: Outage,
+        announcer: Announcer,
+        on_claimed: Callable[[], None],
+    ) -> None:
+        self._scheduler = scheduler
+        self._clock = clock
+        self._outage = outage
+        self._announcer = announcer
+        self._on_claimed = on_claimed
+        self._next: datetime | None = None
+        self._asked_at = float("-inf")
+        self._loop = Loop("schedule", self._step, clock, outage)
+
+    def start(self) -> None:
+        """Begin to claim."""
+        self._loop.start()
+
+    def changed(self) -> None:
+        """Something was applied or asked for: due times may be anywhere."""
+        self._scheduler.look_everywhere()
+        self._asked_at = float("-inf")
+        self._loop.wake()
+
+    def stop(self, seconds: float) -> None:
+        """Claim no more; a claim under way is finished."""
+        self._loop.end()
+        if self._loop.ident is not None:
+            self._loop.join(seconds)
+
+    def _step(self) -> float | None:
+        """Claim what is due; seconds until something may be due again."""
+        now, monotonic = self._clock.now(), self._clock.monotonic()
+        stale = monotonic - self._asked_at >= RECHECK_SECONDS
+        if not stale and (self._next is None or self._next > now):
+            return self._pause(now)
+        claimed = self._scheduler.claim()
+        if claimed.waiting:
+            self._on_claimed()
+        self._announce(claimed)
+        if not claimed.complete:
+            return 0.0
+        self._next = self._scheduler.next_due()
+        self._asked_at = monotonic
+        self._outage.succeeded()
+        now = self._clock.now()
+        if not claimed.tasks and self._next is not None and self._next <= now:
+            return _HELD_SECONDS
+        return self._pause(now)
+
+    def _pause(self, now: datetime) -> float:
+        if self._next is None:
+            return LOOK_SECONDS
+        return min(LOOK_SECONDS, max(0.0, (self._next - now).total_seconds()))
+
+    def _announce(self, claimed: Claimed) -> None:
+        if not self._announcer.heard:
+            return
+        for row in (*claimed.waiting, *claimed.skipped):
+            task, server = claimed.names[row.task_id]
+            waiting = row.reason is None
+            self._announcer.tell(
+                Event(
+                    EventKind.CLAIMED if waiting else EventKind.SKIPPED,
+                    row.id,
+                    task,
+                    server,
+                    row.scheduled_for,
+                    state=State.WAITING if waiting else State.SKIPPED,
+                    reason=row.reason,
+                )
+            )

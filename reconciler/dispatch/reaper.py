@@ -1,0 +1,103 @@
+"""What vanished processes held: given back, or ended with a truthful word."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+from reconciler.clock import Clock
+from reconciler.dispatch.durable import survives_owner
+from reconciler.dispatch.leases import LEASE_SECONDS, WORKER_PREFIX
+from reconciler.model.execution import Reason
+from reconciler.store import ends, held, takes
+from reconciler.store.engine import Connection, Database
+from reconciler.store.held import Lapsed
+
+log = logging.getLogger("reconciler.dispatch")
+
+BATCH = 200
+_FORGOTTEN_SECONDS = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Reaped:
+    """Executions of vanished owners: those that wait again, and those that ended (``lost`` or ``cancelled``)."""
+
+    given_back: tuple[int, ...] = ()
+    ended: tuple[int, ...] = ()
+
+
+class Reaper:
+    """Looks for lapsed leases; called by one thread of a process, any number of processes."""
+
+    def __init__(self, db: Database, clock: Clock) -> None:
+        self._db = db
+        self._clock = clock
+
+    def may_reap(self, steady_since: float) -> bool:
+        """Whether every living owner has had the time of one lease to renew since the database came back.
+
+        ``steady_since``: monotonic second from which our own calls came through; -inf if they always did.
+        """
+        if self._clock.monotonic() - steady_since < LEASE_SECONDS:
+            return False
+        with self._db.read() as connection:
+            return held.uptime_seconds(connection) >= LEASE_SECONDS
+
+    def reap(self) -> Reaped:
+        """Deal with one batch of lapsed executions, each in a transaction that looks again."""
+        with self._db.read() as connection:
+            found = held.lapsed(self._db, connection, BATCH)
+            durable = {
+                name
+                for name, spec in takes.server_specs(connection, {row.server_id for row in found}).items()
+                if survives_owner(spec)
+            }
+        if not found:
+            return Reaped()
+        waiting = [row for row in found if _never_began(row, row.server_id in durable)]
+        back = [row.id for row in waiting if not row.cancel_requested]
+        if back:
+            self._db.transact(lambda connection: held.give_back(self._db, connection, back))
+        ended = [row.id for row in found if row.id not in back and self._end(row, row in waiting)]
+        for row in found:
+            log.warning("the lease of execution %d lapsed: its owner %s is gone", row.id, row.owner)
+        return Reaped(tuple(back), tuple(ended))
+
+    def tidy(self) -> None:
+        """Forget processes that have been gone for long."""
+        self._db.transact(
+            lambda connection: held.forget_workers(self._db, connection, WORKER_PREFIX, _FORGOTTEN_SECONDS)
+        )
+
+    def _end(self, row: Lapsed, waiting: bool) -> bool:
+        reason, message = _verdict(row, waiting)
+        now = self._clock.now()
+
+        def end(connection: Connection) -> bool:
+            return held.end_lapsed(self._db, connection, row.id, reason, message, now)
+
+        if not self._db.transact(end):
+            return False
+        if row.started_at is not None:
+            started = {row.task_id: row.started_at}
+            self._db.transact(lambda connection: ends.touch_last_runs(connection, started))
+        return True
+
+
+def _never_began(row: Lapsed, durable: bool) -> bool:
+    """Whether it may be started under its id again.
+
+    Where runs are durable the host's ``mkdir`` makes a second start attach to the first; and a started one is
+    then not lost at all but handed to the next owner, who asks the host.
+    """
+    return row.started_at is None and (durable or row.start_sent_at is None)
+
+
+def _verdict(row: Lapsed, never_began: bool) -> tuple[Reason, str]:
+    if never_began:
+        return Reason.CANCELLED, "cancelled before it began; the process that held it is gone"
+    if row.started_at is None:
+        said = "vanished while it was starting the command: nobody can tell whether it began"
+        return Reason.LOST, f"{row.owner} {said}, and starting it again might run it twice"
+    return Reason.LOST, f"{row.owner}, which ran the command, vanished: nobody can tell how it ended"

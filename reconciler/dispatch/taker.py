@@ -1,0 +1,168 @@
+"""Takes: waiting executions become jobs of this process, oldest due first, within every limit."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from reconciler.clock import Clock
+from reconciler.dispatch.candidates import Candidate, Dead, Room, candidates_of, learn
+from reconciler.dispatch.durable import survives_owner
+from reconciler.dispatch.leases import local_workers
+from reconciler.model.enums import Connection as Reach
+from reconciler.model.execution import Hop, Job, Trigger
+from reconciler.store import takes
+from reconciler.store.engine import Connection, Database
+
+log = logging.getLogger("reconciler.dispatch")
+
+PAGES = 20
+_LARGEST_PAGE = 256
+"""A take looks through so many pages of waiting rows, each leaving out what was found to have no room; then it gives
+way, for it holds the lock of all takers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """One execution that this process now holds the lease of."""
+
+    job: Job
+    server_id: int
+    project_id: int
+    trigger: Trigger
+    lease_until: float
+    """Monotonic second at which the lease ends, rather too early than too late."""
+
+
+@dataclass(frozen=True, slots=True)
+class Take:
+    """What one take brought. ``blocked``: something due was left because a limit or an earlier run is in the way."""
+
+    taken: tuple[Taken, ...] = ()
+    blocked: bool = False
+    closed: int = 0
+
+
+class Taker:
+    """Takes for one process; its methods are called by one thread."""
+
+    def __init__(
+        self, db: Database, clock: Clock, owner: str, lease_seconds: float, workers: int, *, local: bool
+    ) -> None:
+        """``local``: this process may run ``connection: local``."""
+        self._db = db
+        self._clock = clock
+        self._owner = owner
+        self._lease_seconds = lease_seconds
+        # one server, slow or dead, never has all threads: the others' runs always find one
+        self._share = workers if workers < 4 else workers * 3 // 4
+        self._local = local
+        self._ready = False
+        self._busy = False
+
+    def take(self, free: int, here: Mapping[int, int], horizon: datetime | None = None) -> Take:
+        """Take at most ``free`` due executions; ``here``: runs per server (id) that keep our threads busy.
+
+        ``horizon`` leaves alone what is due later than that, though it is due by now. Raises the
+        database's Temporary errors; nothing is taken then.
+        """
+        now = self._clock.now()
+        due = now if horizon is None else min(now, horizon)
+        if not self._ready:
+            self._db.transact(takes.ensure_lock)
+            self._ready = True
+        if not self._busy and not self._any(due):
+            return Take()
+        before = self._clock.monotonic()
+        found, ids = self._db.transact(lambda connection: self._take(connection, free, here, due, now))
+        for end in found.dead:
+            if end.message is not None:
+                log.error("execution %d will not run: %s", end.execution_id, end.message)
+        until = before + self._lease_seconds
+        taken = tuple(_taken(candidate, until) for candidate in found.chosen if candidate.row.id in ids)
+        # after a full hand there is probably more: then the next take does not ask first
+        self._busy = len(taken) == free
+        return Take(taken, found.blocked, len(found.dead))
+
+    def _any(self, due: datetime) -> bool:
+        """Whether anything waits at all: most looks find nothing, and need no lock for that."""
+        with self._db.read() as connection:
+            return takes.any_waiting(connection, due)
+
+    def _take(
+        self, connection: Connection, free: int, here: Mapping[int, int], due: datetime, now: datetime
+    ) -> tuple[_Found, set[int]]:
+        """Under the lock of all takers: look, count, take."""
+        takes.lock(connection)
+        found = self._look(connection, due, free, here)
+        for end in found.dead:
+            takes.close_waiting(connection, [end.execution_id], end.status, end.reason, now, end.message)
+        if not found.chosen:
+            return found, set()
+        ids = [candidate.row.id for candidate in found.chosen]
+        sent = [candidate.row.id for candidate in found.chosen if not survives_owner(candidate.server)]
+        return found, takes.take(self._db, connection, ids, self._owner, self._lease_seconds, sent, now)
+
+    def _look(self, connection: Connection, due: datetime, free: int, here: Mapping[int, int]) -> _Found:
+        """A local run is left to a process that may run it, where there is one; else ours says why it cannot."""
+        found = _Found()
+        room = Room(here, self._share)
+        leave_local: bool | None = None
+        full: set[int] = set()
+        stuck: set[int] = set()
+        size = free + 8
+        after: tuple[datetime, int] | None = None
+        for _ in range(PAGES):
+            rows = takes.waiting(connection, due, size, after=after, but_servers=full, but_tasks=stuck)
+            candidates, dead = candidates_of(connection, rows)
+            found.dead += dead
+            learn(connection, room, candidates)
+            for candidate in candidates:
+                if not self._local and candidate.server.connection is Reach.LOCAL:
+                    if leave_local is None:
+                        leave_local = bool(local_workers(self._db, connection))
+                    if leave_local:
+                        full.add(candidate.row.server_id)
+                        continue
+                if room.server_full(candidate):
+                    full.add(candidate.row.server_id)
+                    found.blocked = True
+                elif room.task_blocked(candidate):
+                    stuck.add(candidate.row.task_id)
+                    found.blocked = True
+                else:
+                    room.add(candidate)
+                    found.chosen.append(candidate)
+                    if len(found.chosen) == free:
+                        return found
+            if len(rows) < size:
+                break
+            after = rows[-1].due_at, rows[-1].id
+            size = min(size * 2, _LARGEST_PAGE)
+        return found
+
+
+@dataclass(slots=True)
+class _Found:
+    chosen: list[Candidate] = field(default_factory=list)
+    dead: list[Dead] = field(default_factory=list)
+    blocked: bool = False
+
+
+def _taken(candidate: Candidate, until: float) -> Taken:
+    row = candidate.row
+    job = Job(
+        execution_id=row.id,
+        task_id=row.task_id,
+        project=row.project,
+        task=row.task,
+        server=Hop(row.server_columns.name, candidate.server),
+        spec=candidate.spec,
+        attempt=row.attempt,
+        scheduled_for=row.scheduled_for,
+        due_at=row.due_at,
+        jumps=candidate.jumps,
+    )
+    return Taken(job, row.server_id, row.project_id, row.trigger, until)

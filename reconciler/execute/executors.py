@@ -1,0 +1,140 @@
+"""The way in: one object that runs any job, by the connection its server declares."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from reconciler.clock import Clock
+from reconciler.errors import SecretUnavailable
+from reconciler.execute.control import Archive, Control
+from reconciler.execute.fault import Fault
+from reconciler.execute.host import Host
+from reconciler.execute.local import LocalHost
+from reconciler.execute.mask import MIN_BYTES, maskable
+from reconciler.execute.plain import PlainRun
+from reconciler.execute.secrets import SecretResolver
+from reconciler.model.enums import Connection
+from reconciler.model.execution import Job, Outcome, Reason, Status
+from reconciler.settings import Settings
+
+if TYPE_CHECKING:
+    from reconciler.execute.ssh.pool import Connections
+
+_log = logging.getLogger(__name__)
+
+
+class Executors:
+    """Implements `Executor` for all servers. Safe for use by many threads; `close` ends it.
+
+    ``environment`` (by default the process's own) is where secrets are looked up and what local runs inherit
+    a few names of. ``archive`` opens the place for a job's whole output, or gives None.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        clock: Clock,
+        environment: Mapping[str, str] | None = None,
+        archive: Callable[[Job], Archive | None] | None = None,
+    ) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._environment = dict(os.environ if environment is None else environment)
+        self._archive = archive
+        self._secrets = SecretResolver(self._environment, settings.secrets_dir, settings.providers)
+        self._local = LocalHost(self._environment)
+        self._lock = threading.Lock()
+        self._connections: Connections | None = None
+        self._running: dict[int, Control] = {}
+        self._stopping: tuple[str, float | None] | None = None
+
+    def run(self, job: Job, control: Control) -> Outcome:
+        """See `Executor.run`."""
+        with self._lock:
+            self._running[job.execution_id] = control
+            stopping = self._stopping
+        if stopping is not None:
+            control.cancel(*stopping)
+        try:
+            return self._run(job, control)
+        except Fault as fault:
+            return self._failed(job, fault.reason, fault.message)
+        except Exception as error:
+            _log.exception("execution %d ended by a bug in reconciler", job.execution_id)
+            # its text may hold anything, so only its kind goes into the record
+            message = f"a bug in reconciler ({type(error).__name__}); the log of its process has the details"
+            return self._failed(job, Reason.INTERNAL, message)
+        finally:
+            with self._lock:
+                self._running.pop(job.execution_id, None)
+
+    def recorded(self, job: Job) -> None:
+        """See `Executor.recorded`: plain runs keep nothing on their host."""
+
+    def stop(self, why: str, grace: float | None = None) -> None:
+        """Cancel every run, present and future; their outcomes come from `run` as ever."""
+        with self._lock:
+            self._stopping = (why, grace)
+            running = tuple(self._running.values())
+        for control in running:
+            control.cancel(why, grace)
+
+    def close(self) -> None:
+        """End all connections. Runs that still go on lose theirs, so call `stop` and wait for them first."""
+        with self._lock:
+            connections, self._connections = self._connections, None
+        if connections is not None:
+            connections.close()
+
+    def _run(self, job: Job, control: Control) -> Outcome:
+        host = self._host(job)
+        try:
+            secrets = {name: self._secrets.resolve(source) for name, source in job.spec.secrets.items()}
+        except SecretUnavailable as error:
+            hint = f" ({error.hint})" if error.hint else ""
+            raise Fault(Reason.START_FAILED, f"{error.message}{hint}") from None
+        for name, value in secrets.items():
+            if not maskable(value):
+                _log.warning(
+                    "task %s: the secret %s is shorter than %d bytes and cannot be masked in its output",
+                    job.task,
+                    name,
+                    MIN_BYTES,
+                )
+        archive = None
+        if job.spec.output.archive and self._archive is not None:
+            archive = self._archive(job)
+        return PlainRun(job, control, host, secrets, self._clock, archive).outcome()
+
+    def _host(self, job: Job) -> Host:
+        if job.server.spec.connection is Connection.LOCAL:
+            if not self._settings.allow_local:
+                raise Fault(
+                    Reason.START_FAILED,
+                    f"server {job.server.name} has `connection: local`, which is not allowed here; "
+                    "to allow it, set RECONCILER_ALLOW_LOCAL=1 (or allow_local = true in reconciler.toml) "
+                    "for the process that executes",
+                )
+            return self._local
+        # paramiko takes a while to import, and many processes never need it
+        from reconciler.execute.ssh.host import SshHost
+        from reconciler.execute.ssh.pool import Connections
+
+        with self._lock:
+            if self._connections is None:
+                self._connections = Connections(self._secrets, self._settings.known_hosts, self._clock)
+            return SshHost(self._connections, (*job.jumps, job.server))
+
+    def _failed(self, job: Job, reason: Reason, message: str) -> Outcome:
+        return Outcome(
+            execution_id=job.execution_id,
+            status=Status.FAILED,
+            reason=reason,
+            finished_at=self._clock.now(),
+            started_at=job.started_at,
+            message=message,
+        )

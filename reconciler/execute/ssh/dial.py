@@ -1,0 +1,202 @@
+"""One new connection to one server: TCP or a tunnel, handshake, host key, login; all within a deadline."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import ipaddress
+import os
+import select
+import socket
+import threading
+from typing import Any
+
+import paramiko
+
+from reconciler.clock import Clock
+from reconciler.execute.fault import Fault
+from reconciler.execute.secrets import SecretResolver
+from reconciler.execute.ssh.faults import fault_of
+from reconciler.execute.ssh.hostkeys import Key, KnownHosts, Trust, pinned
+from reconciler.execute.ssh.login import log_in
+from reconciler.execute.ssh.transport import Link
+from reconciler.model.execution import Hop, Reason
+
+GLANCE_SECONDS = 0.2
+"""How often a wait looks whether it is still wanted."""
+
+
+class Patience:
+    """How long a start may still take: until ``deadline`` (monotonic seconds) or ``stop``."""
+
+    def __init__(self, clock: Clock, deadline: float, stop: threading.Event, server: str) -> None:
+        self._clock = clock
+        self._deadline = deadline
+        self._stop = stop
+        self._server = server
+
+    @property
+    def left(self) -> float:
+        """Seconds, never below 0."""
+        return max(0.0, self._deadline - self._clock.monotonic())
+
+    def check_stop(self) -> None:
+        """Raises Fault cancelled."""
+        if self._stop.is_set():
+            raise Fault(Reason.CANCELLED, "cancelled before its start")
+
+    def check(self) -> None:
+        """Raises Fault: cancelled, or unreachable when the time is over."""
+        self.check_stop()
+        if not self.left:
+            raise Fault(Reason.UNREACHABLE, f"{self._server} was not reached in time")
+
+
+def trust_in(hop: Hop, known_hosts: KnownHosts) -> Trust:
+    """The keys this server may show. Raises Fault host-key if known_hosts cannot be read."""
+    if hop.spec.host_keys:
+        return pinned(hop.spec.host_keys)
+    try:
+        return known_hosts.trust(hop.spec.host, hop.spec.port)
+    except OSError as error:
+        raise Fault(
+            Reason.HOST_KEY, f"the known_hosts file {known_hosts.path} cannot be read: {error.strerror}"
+        ) from error
+
+
+def connect(hop: Hop, patience: Patience) -> socket.socket:
+    """A TCP connection. Raises Fault unreachable."""
+    problem: OSError | None = None
+    addresses = _resolve(hop, patience)
+    for number, (family, kind, protocol, _, address) in enumerate(addresses):
+        # a silent address must leave some of the time to the next one
+        share = patience.left / (len(addresses) - number)
+        sock = socket.socket(family, kind | socket.SOCK_CLOEXEC, protocol)
+        try:
+            _connect(sock, address, share, patience)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return sock
+        except OSError as error:
+            sock.close()
+            problem = error
+        except BaseException:
+            sock.close()
+            raise
+    assert problem is not None
+    raise fault_of(problem, f"{hop.name} ({hop.spec.host}:{hop.spec.port})") from problem
+
+
+def _resolve(hop: Hop, patience: Patience) -> list[Any]:
+    """getaddrinfo, which cannot be interrupted, so names are resolved beside us."""
+    found: list[Any] = []
+    failed: list[OSError] = []
+    done = threading.Event()
+
+    def resolve() -> None:
+        try:
+            found.extend(socket.getaddrinfo(hop.spec.host, hop.spec.port, type=socket.SOCK_STREAM))
+        except OSError as error:
+            failed.append(error)
+        except UnicodeError:
+            failed.append(socket.gaierror(socket.EAI_NONAME, "not a host name"))
+        done.set()
+
+    try:
+        ipaddress.ip_address(hop.spec.host)
+        resolve()
+    except ValueError:
+        threading.Thread(target=resolve, name="resolve", daemon=True).start()
+    while not done.wait(GLANCE_SECONDS):
+        patience.check()
+    if failed:
+        raise fault_of(failed[0], f"{hop.name} ({hop.spec.host})") from failed[0]
+    return found
+
+
+def _connect(sock: socket.socket, address: Any, seconds: float, patience: Patience) -> None:
+    sock.setblocking(False)
+    code = sock.connect_ex(address)
+    if code not in (0, errno.EINPROGRESS):
+        raise OSError(code, os.strerror(code))
+    waiting = select.poll()
+    waiting.register(sock, select.POLLOUT)
+    latest = patience.left - seconds
+    while not waiting.poll(GLANCE_SECONDS * 1000):
+        patience.check()
+        if patience.left <= latest:
+            raise TimeoutError(errno.ETIMEDOUT, "no answer")
+    code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    if code:
+        raise OSError(code, os.strerror(code))
+
+
+def establish(
+    hop: Hop, sock: Any, known_hosts: KnownHosts, secrets: SecretResolver, patience: Patience
+) -> Link:
+    """An ssh connection on ``sock`` (taken over), the host's key verified, logged in. Raises Fault."""
+    try:
+        trust = trust_in(hop, known_hosts)
+        link = Link(sock)
+    except BaseException:
+        sock.close()
+        raise
+    try:
+        _negotiate(link, hop, trust, patience)
+        _verify(link, hop, trust)
+        link.auth_timeout = max(1.0, patience.left)
+        log_in(link, hop, secrets, patience.check)
+    except BaseException:
+        discard(link)
+        raise
+    link.keep_alive()
+    return link
+
+
+def discard(link: Link) -> None:
+    """Close it whatever state it is in."""
+    # a handshake that did not finish leaves its timer's thread behind
+    with contextlib.suppress(Exception):
+        link.packetizer.complete_handshake()
+    with contextlib.suppress(Exception):
+        link.close()
+    with contextlib.suppress(Exception):
+        link.sock.close()
+    if link.ident is not None and link is not threading.current_thread():
+        link.join(1.0)
+
+
+def _negotiate(link: Link, hop: Hop, trust: Trust, patience: Patience) -> None:
+    if trust.keys:
+        options = link.get_security_options()
+        usable = [name for name in trust.algorithms if name in options.key_types]
+        if not usable:
+            raise Fault(
+                Reason.HOST_KEY,
+                f"no key that is known of {hop.name} from {trust.source} can be used: "
+                f"{', '.join(map(str, trust.keys))}; pin its ssh-ed25519, ecdsa or rsa key",
+            )
+        options.key_types = usable
+    link.banner_timeout = link.handshake_timeout = max(1.0, patience.left)
+    done = threading.Event()
+    link.start_client(event=done)
+    while not done.wait(0.1) and link.is_active():
+        patience.check()
+    if link.is_active() and link.initial_kex_done:
+        return
+    error = link.get_exception() or EOFError()
+    if isinstance(error, paramiko.ssh_exception.IncompatiblePeer) and "host key" in str(error):
+        known = ", ".join(map(str, trust.keys))
+        raise Fault(
+            Reason.HOST_KEY,
+            f"{hop.name} has no host key of a kind that is known from {trust.source} ({known}); if its keys "
+            "were changed, find out the new ones on the host itself and pin them in hostKeys of the Server",
+        ) from error
+    raise fault_of(error, f"{hop.name} ({hop.spec.host}:{hop.spec.port})") from error
+
+
+def _verify(link: Link, hop: Hop, trust: Trust) -> None:
+    shown = link.get_remote_server_key()
+    key = Key(shown.get_name(), shown.asbytes())
+    problem = trust.problem(key, f"{hop.name} ({hop.spec.host}:{hop.spec.port})")
+    if problem is not None:
+        raise Fault(Reason.HOST_KEY, problem)

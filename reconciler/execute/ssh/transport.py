@@ -1,0 +1,146 @@
+"""paramiko's Transport, with the three things it keeps to itself: why it ended, exit signals, and silence."""
+
+from __future__ import annotations
+
+import logging
+import signal
+from collections.abc import Callable
+from typing import Any
+
+import paramiko
+from paramiko.common import (
+    MSG_CHANNEL_CLOSE,
+    MSG_CHANNEL_FAILURE,
+    MSG_CHANNEL_REQUEST,
+    cMSG_CHANNEL_REQUEST,
+    cMSG_GLOBAL_REQUEST,
+)
+from paramiko.packet import Packetizer
+
+WINDOW_BYTES = 2 * 1024 * 1024
+"""What a host may send on a channel before we take it: the memory of a run that prints faster than that."""
+KEEPALIVE_SECONDS = 15
+
+
+def silence_library() -> None:
+    """paramiko logs refused channels and lost connections as errors; here they are outcomes, told as such."""
+    logger = logging.getLogger("paramiko")
+    if logger.level == logging.NOTSET:
+        logger.setLevel(logging.CRITICAL + 1)
+
+
+class CountingPacketizer(Packetizer):
+    """Counts packets heard, so that silence can be noticed without a clock in here."""
+
+    heard = 0
+
+    def read_message(self) -> Any:
+        message = super().read_message()
+        self.heard += 1
+        return message
+
+
+class Exit:
+    """How a channel ended: set by the connection's thread, read by the run's."""
+
+    __slots__ = ("by_host", "changed", "code")
+
+    def __init__(self, changed: Callable[[], None]) -> None:
+        self.code: int | None = None
+        """The command's exit code, 128 + n for a signal."""
+        self.by_host = False
+        """The host closed the channel or refused the command; else the connection is what ended."""
+        self.changed = changed
+
+
+class Link(paramiko.Transport):
+    """One ssh connection.
+
+    ``disconnect`` is what the other side said when it ended the connection. ``exits`` maps channel numbers to
+    `Exit`: paramiko ignores exit signals, and tells nobody when an exit status comes.
+    """
+
+    def __init__(self, sock: Any) -> None:
+        super().__init__(sock, default_window_size=WINDOW_BYTES, packetizer_class=CountingPacketizer)
+        self.disconnect: str | None = None
+        self.exits: dict[int, Exit] = {}
+        self._channel_handler_table = {
+            **paramiko.Transport._channel_handler_table,  # type: ignore[attr-defined]
+            MSG_CHANNEL_REQUEST: self._on_request,
+            MSG_CHANNEL_FAILURE: self._on_refusal,
+            MSG_CHANNEL_CLOSE: self._on_close,
+        }
+
+    @property
+    def heard(self) -> int:
+        """Packets received so far."""
+        return int(self.packetizer.heard)  # type: ignore[attr-defined]
+
+    def keep_alive(self) -> None:
+        """Ask for a sign of life whenever nothing was sent for a while. Any answer will do, a refusal too."""
+        self.packetizer.set_keepalive(KEEPALIVE_SECONDS, self._ask)
+
+    def request_exec(self, channel: paramiko.Channel, command: str) -> None:
+        """As `Channel.exec_command`, without waiting: more may be sent at once; refused, the channel closes."""
+        message = paramiko.Message()
+        message.add_byte(cMSG_CHANNEL_REQUEST)
+        message.add_int(channel.remote_chanid)
+        message.add_string("exec")
+        message.add_boolean(True)
+        message.add_string(command)
+        self._send_user_message(message)  # type: ignore[attr-defined]
+
+    def ask(self) -> None:
+        """Ask for a sign of life; it shows in `heard`."""
+        self._send_user_message(_question())  # type: ignore[attr-defined]
+
+    def _ask(self) -> None:
+        # In the connection's own thread, which must not wait for a key exchange that it does itself.
+        self._send_message(_question())  # type: ignore[attr-defined]
+
+    def _parse_disconnect(self, message: paramiko.Message) -> None:
+        message.get_int()
+        self.disconnect = message.get_text()[:200]
+
+    def _on_request(self, channel: paramiko.Channel, message: paramiko.Message) -> None:
+        kind = message.get_text()
+        known = self.exits.get(channel.chanid)
+        if known is not None and kind == "exit-signal":
+            message.get_boolean()
+            known.code = 128 + _signal_number(message.get_text())
+        message.rewind()
+        message.get_int()
+        channel._handle_request(message)  # type: ignore[attr-defined]
+        if known is not None:
+            if kind == "exit-status":
+                known.code = channel.exit_status
+            known.changed()
+
+    def _on_refusal(self, channel: paramiko.Channel, message: paramiko.Message) -> None:
+        self._mark_by_host(channel)
+        channel._request_failed(message)  # type: ignore[attr-defined]
+
+    def _on_close(self, channel: paramiko.Channel, message: paramiko.Message) -> None:
+        self._mark_by_host(channel)
+        channel._handle_close(message)  # type: ignore[attr-defined]
+
+    def _mark_by_host(self, channel: paramiko.Channel) -> None:
+        known = self.exits.get(channel.chanid)
+        if known is not None:
+            known.by_host = True
+
+
+def _question() -> paramiko.Message:
+    message = paramiko.Message()
+    message.add_byte(cMSG_GLOBAL_REQUEST)
+    message.add_string("keepalive@openssh.com")
+    message.add_boolean(True)
+    return message
+
+
+def _signal_number(name: str) -> int:
+    """RFC 4254 sends the name without SIG; an unknown one counts as KILL."""
+    try:
+        return int(signal.Signals[f"SIG{name}"])
+    except KeyError:
+        return int(signal.SIGKILL)

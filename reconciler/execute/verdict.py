@@ -1,0 +1,122 @@
+"""What a plain run's facts mean. Pure: the same facts always give the same verdict."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from reconciler.execute.ending import Ending
+from reconciler.model.execution import Reason, Status
+from reconciler.model.quantity import format_duration
+from reconciler.model.task import TaskSpec
+
+SHOWN = 8
+"""Processes named in a message; the rest are counted."""
+
+
+HELD_OPEN = (
+    "the command has ended; a process it left in the background still held its output, whose rest is not kept"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What was seen of a run whose start was sent."""
+
+    started: bool = False
+    """The host acknowledged the start."""
+    refused: bool = False
+    """Our script said that it could not start the command."""
+    said: str = ""
+    """What the host printed instead of an acknowledgement; its last line says most."""
+    exit_code: int | None = None
+    lost: str | None = None
+    """Why the connection is gone."""
+    because: Literal["timed-out", "cancelled"] | None = None
+    """Why it was to end, if it was."""
+    why: str = ""
+    """Who or what cancelled it."""
+    ending: Ending | None = None
+    """What came of ending it."""
+    held_open: bool = False
+    """A background process kept the output open after the command's end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The words of the ledger."""
+
+    status: Status
+    reason: Reason
+    exit_code: int | None = None
+    message: str | None = None
+
+
+def judge(facts: Facts, spec: TaskSpec) -> Verdict:
+    """The verdict. A run that finished before anything was done to it keeps its exit code."""
+    ended_by_us = facts.because is not None and not _finished_by_itself(facts)
+    if ended_by_us:
+        return _ended(facts, spec)
+    if not facts.started:
+        return _not_started(facts)
+    if facts.exit_code is None:
+        lost = facts.lost or "the host closed the run's channel without an exit code"
+        return Verdict(Status.FAILED, Reason.LOST, message=f"{lost}; how the command ended is not known")
+    message = HELD_OPEN if facts.held_open else None
+    if facts.exit_code in spec.success_exit_codes:
+        return Verdict(Status.SUCCESS, Reason.COMPLETED, facts.exit_code, message)
+    return Verdict(Status.FAILED, Reason.EXIT_CODE, facts.exit_code, message)
+
+
+def _finished_by_itself(facts: Facts) -> bool:
+    if facts.exit_code is None or not facts.started:
+        return False
+    return facts.ending is None or (facts.ending.fault is None and not facts.ending.alive)
+
+
+def _ended(facts: Facts, spec: TaskSpec) -> Verdict:
+    if facts.because == "timed-out":
+        reason, words = Reason.TIMED_OUT, f"timed out after {format_duration(spec.timeout)}"
+    else:
+        reason, words = Reason.CANCELLED, f"cancelled: {facts.why}"
+    ending = facts.ending
+    if ending is not None and ending.fault is None:
+        return Verdict(Status.FAILED, reason, message=f"{words}; {_deeds(ending)}")
+    fault = "" if ending is None else f" ({ending.fault})"
+    if facts.exit_code is None:
+        # neither the shell's end nor a look at the host: it may still live
+        message = (
+            f"{words}; whether it has ended is not known: {facts.lost or 'the host does not answer'}{fault}"
+        )
+        return Verdict(Status.FAILED, Reason.LOST, message=message)
+    message = f"{words}; the command has ended, but nobody could look what it left behind{fault}"
+    return Verdict(Status.FAILED, reason, message=message)
+
+
+def _deeds(ending: Ending) -> str:
+    if ending.left:
+        return f"could not be ended even by KILL: {_listed(ending.left)}"
+    if ending.killed:
+        return f"did not end on TERM and had to be killed: {_listed(ending.killed)}"
+    if ending.count:
+        return "ended on TERM, nothing of it is left"
+    return "nothing of it was left"
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    rest = len(names) - SHOWN
+    return ", ".join(names[:SHOWN]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def _not_started(facts: Facts) -> Verdict:
+    if facts.lost is not None and not facts.refused:
+        message = (
+            f"the start was sent and never acknowledged: {facts.lost}; whether the command ran is not known"
+        )
+        return Verdict(Status.FAILED, Reason.LOST, message=message)
+    message = "the host did not start the command"
+    if facts.said:
+        message += f": {facts.said}"
+    if facts.exit_code is not None and not facts.refused:
+        message += f" (its shell ended with exit code {facts.exit_code})"
+    return Verdict(Status.FAILED, Reason.START_FAILED, message=message)

@@ -1,0 +1,157 @@
+"""The text of one file: characters to lines and columns, and the line to show with a problem.
+
+libyaml also breaks lines at U+0085, U+2028 and U+2029, which no editor does; so lines are counted here, from
+the character index of a node's mark.
+"""
+
+from __future__ import annotations
+
+import re
+from array import array
+from bisect import bisect_right
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from reconciler.manifest.problem import Problem
+
+BOM = b"\xef\xbb\xbf"
+_BREAK = re.compile(r"\r\n|\r|\n")
+_EXOTIC_BREAKS = (b"\xc2\x85", b"\xe2\x80\xa8", b"\xe2\x80\xa9")
+_EXCERPT = 160
+"""Characters of a line that are shown; a longer range may double it."""
+_WINDOW = 200
+"""Characters beyond the excerpt in which a key such as ``password:`` is looked for."""
+_SECRET_KEY = re.compile(
+    r"""(?i)(?:pass(?:word|wd|phrase)?|secret|token|private_?key|api_?key)\w*["']?\s*[:=]\s*(?=[^\s{\[])"""
+)
+_FLOW_END = re.compile(r"[,}]")
+_MASK = "*"
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What is wrong, without a place."""
+
+    code: str
+    message: str
+    hint: str | None = None
+    severity: Literal["error", "warning"] = "error"
+
+
+class SourceText:
+    """A file's bytes without a byte order mark, and its characters once somebody needs them."""
+
+    __slots__ = ("_starts", "_text", "data", "path", "unread")
+
+    def __init__(self, path: str, data: bytes) -> None:
+        self.path = path
+        self.data = data.removeprefix(BOM)
+        self.unread: int | None = None
+        """From where on the file is not understood: the document with a mistake in YAML's grammar, or
+        the start when a limit was exceeded. None when it was read to its end."""
+        self._text: str | None = None
+        self._starts: array[int] | None = None
+
+    @property
+    def text(self) -> str:
+        """The characters; what is not UTF-8 becomes U+FFFD."""
+        if self._text is None:
+            self._text = self.data.decode("utf-8", "replace")
+        return self._text
+
+    def has_exotic_breaks(self) -> bool:
+        """Whether libyaml's line numbers differ from an editor's."""
+        return any(mark in self.data for mark in _EXOTIC_BREAKS)
+
+    def position(self, index: int) -> tuple[int, int]:
+        """Line and column, from 1, of a character index."""
+        starts = self._line_starts()
+        line = bisect_right(starts, index)
+        return line, index - starts[line - 1] + 1
+
+    def problem(
+        self,
+        fault: Fault,
+        start: int,
+        end: int,
+        *,
+        field: str | None = None,
+        hidden: Iterable[tuple[int, int]] = (),
+    ) -> Problem:
+        """The problem at these characters; a range over several lines is cut at the end of its first.
+
+        ``hidden`` are ranges of characters, such as a password, that the excerpt must not show.
+        """
+        start = min(start, len(self.text))
+        end = self._cut(start, end)
+        line, column = self.position(start)
+        excerpt, excerpt_column = self._excerpt(start, end, hidden)
+        return Problem(
+            severity=fault.severity,
+            code=fault.code,
+            message=fault.message,
+            path=self.path,
+            line=line,
+            column=column,
+            end_line=line,
+            end_column=column + end - start,
+            field=field,
+            hint=fault.hint,
+            excerpt=excerpt,
+            excerpt_column=excerpt_column,
+        )
+
+    def _cut(self, start: int, end: int) -> int:
+        """The end of a range, at most that of its first line without trailing spaces."""
+        _, last = self._line_bounds(start)
+        end = max(start, min(end, last))
+        while end > start and self.text[end - 1].isspace():
+            end -= 1
+        return end
+
+    def _excerpt(self, start: int, end: int, hidden: Iterable[tuple[int, int]]) -> tuple[str, int]:
+        """The line around a range, and the column it begins at; secrets masked, long lines cut.
+
+        Only a window of the line is looked at: a line may be as long as the file.
+        """
+        line_start, line_end = self._line_bounds(start)
+        first = line_start if start - line_start < _EXCERPT // 2 else start - _EXCERPT // 4
+        last = min(line_end, max(first + _EXCERPT, min(end + _EXCERPT // 4, first + 2 * _EXCERPT)))
+        window = max(line_start, first - _WINDOW)
+        characters = list(self.text[window : min(line_end, last + _WINDOW)])
+        for begin, stop in [*hidden, *_secret_ranges("".join(characters), window)]:
+            _mask(characters, begin - window, stop - window)
+        return "".join(characters[first - window : last - window]).rstrip(), first - line_start + 1
+
+    def _line_bounds(self, index: int) -> tuple[int, int]:
+        starts = self._line_starts()
+        line = bisect_right(starts, index)
+        end = starts[line] if line < len(starts) else len(self.text)
+        while end > starts[line - 1] and self.text[end - 1] in "\r\n":
+            end -= 1
+        return starts[line - 1], end
+
+    def _line_starts(self) -> array[int]:
+        if self._starts is None:
+            # a list would take 40 bytes for each line
+            self._starts = array("Q", [0])
+            self._starts.extend(match.end() for match in _BREAK.finditer(self.text))
+        return self._starts
+
+
+def _secret_ranges(line: str, offset: int) -> list[tuple[int, int]]:
+    """What stands behind ``password:`` and the like, unless it is a reference such as ``{env: NAME}``."""
+    found = []
+    for match in _SECRET_KEY.finditer(line):
+        # inside {…} a value ends at the next comma or brace; elsewhere it is the rest of the line
+        end = _FLOW_END.search(line, match.end()) if "{" in line[: match.start()] else None
+        found.append((offset + match.end(), offset + (end.start() if end else len(line))))
+    return found
+
+
+def _mask(line: list[str], start: int, end: int) -> None:
+    """Stars instead of characters, one for one: columns stay what they are."""
+    for index in range(max(start, 0), min(end, len(line))):
+        if not line[index].isspace():
+            line[index] = _MASK

@@ -1,0 +1,207 @@
+"""Each document on its own: defaults below it, the model over it, then what the model cannot know.
+
+A document with mistakes is not the end: it is repaired and checked again (``repair``), so that one run finds
+the mistakes that hide behind each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from reconciler.manifest.findings import Document, Findings
+from reconciler.manifest.messages import tell
+from reconciler.manifest.repair import NEEDED, STAND_IN, is_stand_in, repaired
+from reconciler.manifest.resolve import Scripts, with_defaults
+from reconciler.manifest.supported import not_yet
+from reconciler.manifest.text import Fault
+from reconciler.model.canonical import Document as Canonical
+from reconciler.model.canonical import document_hash
+from reconciler.model.project import ProjectDeclaration, project_document
+from reconciler.model.server import ServerDeclaration, server_document
+from reconciler.model.state import Definition
+from reconciler.model.task import TaskDeclaration, task_document
+from reconciler.schedule.expression import parse as parse_schedule
+from reconciler.schedule.invalid import ScheduleInvalid
+
+M = TypeVar("M", bound=BaseModel)
+
+_ROUNDS = 4
+"""Fields, the rules of a part, the rules of the whole, and what those two hide."""
+
+
+@dataclass(slots=True)
+class ServerEntry:
+    """A server of the tree."""
+
+    document: Document
+    declaration: ServerDeclaration
+    definition: Definition
+    labels_whole: bool
+    """False where a label was wrong and had to be left out."""
+
+
+@dataclass(slots=True)
+class TaskEntry:
+    """A task of the tree."""
+
+    document: Document
+    declaration: TaskDeclaration
+    definition: Definition
+
+
+class Validator:
+    """Checks documents one by one; what is wrong goes to ``findings``."""
+
+    def __init__(self, findings: Findings, scripts: Scripts) -> None:
+        self._findings = findings
+        self._scripts = scripts
+        self._defaults: Mapping[str, Mapping[str, Any]] = {}
+        self._schedules: dict[str, ScheduleInvalid | None] = {}
+
+    def project(self, document: Document) -> ProjectDeclaration | None:
+        """The tree's project; its defaults are below every object checked from now on."""
+        declaration, _ = self._model(ProjectDeclaration, document, document.value)
+        if declaration is not None:
+            self._check_support(document, project_document(declaration.spec))
+            self._findings.defaults = document
+            defaults = declaration.spec.defaults
+            self._defaults = {
+                "Task": self._check_defaults(document, "Task", defaults.task),
+                "Server": self._check_defaults(document, "Server", defaults.server),
+            }
+        return declaration
+
+    def server(self, document: Document) -> ServerEntry | None:
+        """A server with the defaults below it; None where too little is right to go on with."""
+        declaration, _ = self._model(ServerDeclaration, document, self._filled(document))
+        if declaration is None:
+            return None
+        canonical = server_document(declaration)
+        self._check_support(document, canonical["spec"])
+        definition = Definition(canonical, document_hash(canonical))
+        return ServerEntry(document, declaration, definition, _labels_whole(document, declaration))
+
+    def task(self, document: Document) -> TaskEntry | None:
+        """A task with the defaults below it; None where too little is right to go on with."""
+        declaration, _ = self._model(TaskDeclaration, document, self._filled(document))
+        if declaration is None:
+            return None
+        canonical = self._finish_task(document, declaration)
+        return TaskEntry(document, declaration, Definition(canonical, document_hash(canonical)))
+
+    def _filled(self, document: Document) -> dict[str, Any]:
+        defaults = self._defaults.get(document.kind)
+        spec = document.value.get("spec")
+        if not defaults or not isinstance(spec, dict):
+            return document.value
+        return {**document.value, "spec": with_defaults(document.kind, defaults, spec)}
+
+    def _model(
+        self,
+        model: type[M],
+        document: Document,
+        value: dict[str, Any],
+        incomplete: frozenset[str] = frozenset(),
+    ) -> tuple[M | None, dict[str, Any]]:
+        """The model and the value it was made of in the end; errors not ``incomplete`` are reported."""
+        for _ in range(_ROUNDS):
+            try:
+                return model.model_validate(value), value
+            except ValidationError as error:
+                errors = _outermost(error)
+                for each in errors:
+                    if each["type"] not in incomplete:
+                        told = tell(document.kind, each, value)
+                        self._findings.at(document, told.loc, told.fault, key=told.key, field=told.field)
+                value = repaired(document.kind, value, errors)
+        return None, value
+
+    def _check_defaults(self, project: Document, kind: str, defaults: dict[str, Any]) -> Mapping[str, Any]:
+        """The defaults of a kind without their mistakes, each of which is reported here and only here.
+
+        They are checked as the spec of an object that adds the least it must. What is missing in them
+        an object may bring, so only what is there can be wrong.
+        """
+        if not defaults:
+            return {}
+        # an object without anything of its own: whatever is wrong with it is found in the project's document
+        document = Document(project.path, project.index, project.line, kind, {})
+        spec = with_defaults(kind, NEEDED[kind], defaults)
+        value: dict[str, Any] = {
+            "apiVersion": "reconciler/v1",
+            "kind": kind,
+            "metadata": {"name": STAND_IN},
+            "spec": spec,
+        }
+        if kind == "Task":
+            task, value = self._model(TaskDeclaration, document, value, _INCOMPLETE)
+            if task is not None:
+                self._finish_task(document, task)
+        else:
+            server, value = self._model(ServerDeclaration, document, value, _INCOMPLETE)
+            if server is not None:
+                self._check_support(document, server_document(server)["spec"])
+        return {name: item for name, item in value["spec"].items() if name in defaults}
+
+    def _finish_task(self, document: Document, declaration: TaskDeclaration) -> Canonical:
+        """What the model cannot know; returns the canonical document."""
+        script = declaration.spec.script
+        text = self._script(document, script.file) if script is not None else None
+        canonical = task_document(declaration, text)
+        if declaration.spec.schedule is not None:
+            self._check_schedule(document, declaration.spec.schedule)
+        self._check_support(document, canonical["spec"])
+        return canonical
+
+    def _script(self, document: Document, file: str) -> str | None:
+        if is_stand_in(file):
+            return None
+        script = self._scripts.get(file)
+        if script.fault is not None:
+            self._findings.at(document, ("spec", "script", "file"), script.fault)
+        return script.text
+
+    def _check_schedule(self, document: Document, expression: str) -> None:
+        if expression not in self._schedules:
+            self._schedules[expression] = _schedule_error(expression)
+        error = self._schedules[expression]
+        if error is not None:
+            fault = Fault(error.code, error.message, error.hint)
+            self._findings.at(document, ("spec", "schedule"), fault, part=error.position)
+
+    def _check_support(self, document: Document, spec: Mapping[str, Any]) -> None:
+        for path, setting in not_yet(document.kind, spec):
+            hint = "leave it out: its default is in force"
+            fault = Fault("not-supported-yet", f"`{setting}` is not supported yet", hint)
+            self._findings.at(document, ("spec", *path), fault)
+
+
+_INCOMPLETE = frozenset({"missing", "auth", "empty_selector", "missing_username"})
+"""Errors that an object may heal by what it adds."""
+
+
+def _outermost(error: ValidationError) -> list[ErrorDetails]:
+    """The errors, without "too few items" of a list whose items are wrong themselves."""
+    errors = error.errors(include_url=False)
+    inner = {each["loc"][:length] for each in errors for length in range(len(each["loc"]))}
+    return [each for each in errors if each["type"] != "too_short" or each["loc"] not in inner]
+
+
+def _labels_whole(document: Document, declaration: ServerDeclaration) -> bool:
+    metadata = document.value.get("metadata")
+    labels = metadata.get("labels", {}) if isinstance(metadata, dict) else None
+    return isinstance(labels, dict) and len(labels) == len(declaration.metadata.labels)
+
+
+def _schedule_error(expression: str) -> ScheduleInvalid | None:
+    try:
+        # an H is checked for all its choices, so any key will do
+        parse_schedule(expression, "")
+    except ScheduleInvalid as error:
+        return error
+    return None

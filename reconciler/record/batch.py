@@ -1,0 +1,43 @@
+"""What is recorded: values, and how large they are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from reconciler.model.execution import Job, Outcome
+
+_ROW_BYTES = 600
+"""Of a row without its output: numbers, times, hashes and the statement's own words around them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The host acknowledged a start at ``at``."""
+
+    job: Job
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A run ended."""
+
+    job: Job
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """An end that is in the database. ``retry_at``: when the next attempt of its slot is due, if there is one."""
+
+    job: Job
+    outcome: Outcome
+    retry_at: datetime | None = None
+
+
+def size_of(outcome: Outcome) -> int:
+    """About how many bytes the end takes in a statement: characters are up to 4 bytes, so ASCII is measured exactly
+    and anything else by encoding."""
+    texts = (outcome.stdout.text, outcome.stderr.text, outcome.message or "")
+    return _ROW_BYTES + sum(len(text) if text.isascii() else len(text.encode("utf-8", "replace")) for text in texts)

@@ -1,0 +1,123 @@
+"""Starts and ends in the database, with the retries that ends decide: one transaction each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from reconciler.clock import Clock
+from reconciler.model.execution import Job, Outcome, Reason, Status, Trigger
+from reconciler.record.batch import Ended, Recorded, Started
+from reconciler.schedule.retry import retry_at
+from reconciler.store import ends as store
+from reconciler.store.claims import NewExecution, insert_executions
+from reconciler.store.engine import Connection, Database
+from reconciler.store.ends import LockedTask, OpenRow
+from reconciler.store.node import Ids
+
+SHARE_OF_PACKET = 4
+"""A statement carries at most a quarter of max_allowed_packet in texts: escaping may double them."""
+
+
+class DatabaseLedger:
+    """Implements ``Ledger``."""
+
+    def __init__(self, db: Database, clock: Clock, ids: Ids) -> None:
+        self._db = db
+        self._clock = clock
+        self._ids = ids
+        self._max_bytes: int | None = None
+
+    def max_bytes(self) -> int:
+        """How many bytes of texts one transaction may carry; asks the database the first time."""
+        if self._max_bytes is None:
+            with self._db.read() as connection:
+                self._max_bytes = store.packet_bytes(connection) // SHARE_OF_PACKET
+        return self._max_bytes
+
+    def write(self, starts: Sequence[Started], ends: Sequence[Ended]) -> list[Recorded]:
+        """Record starts and ends. Ends whose retry needs a task that somebody else holds locked are left for later.
+
+        Safe to repeat: a row that has ended is not touched again (but ``lost`` and ``unreachable`` by a proven end),
+        and its retry is inserted only with the end itself.
+        """
+        return self._db.transact(lambda connection: self._write(connection, starts, ends))
+
+    def touch_tasks(self, last_runs: dict[int, datetime]) -> set[int]:
+        """See ``Ledger.touch_tasks``."""
+        return self._db.transact(lambda connection: store.touch_last_runs(connection, last_runs))
+
+    def _write(
+        self, connection: Connection, starts: Sequence[Started], ends: Sequence[Ended]
+    ) -> list[Recorded]:
+        wanted = {end.job.execution_id: at for end in ends if (at := next_attempt(end)) is not None}
+        tasks: dict[int, LockedTask] = {}
+        opened: dict[int, OpenRow] = {}
+        if wanted:
+            # tasks first, as everywhere: a claim locks in this order too
+            tasks = store.lock_tasks(connection, [end.job.task_id for end in ends if end.job.execution_id in wanted])
+            ends = [end for end in ends if end.job.execution_id not in wanted or end.job.task_id in tasks]
+            opened = store.lock_open_rows(connection, [end.job.execution_id for end in ends])
+        store.write_starts(connection, {start.job.execution_id: start.at for start in starts})
+        store.write_ends(connection, [end.outcome for end in ends])
+        retries = [
+            retry
+            for end in ends
+            if end.job.execution_id in wanted
+            and (retry := self._retry(end.job, wanted[end.job.execution_id], tasks, opened)) is not None
+        ]
+        insert_executions(connection, retries, self._clock.now())
+        due = {(retry.task_id, retry.scheduled_for): retry.due_at for retry in retries}
+        return [
+            Recorded(end.job, end.outcome, due.get((end.job.task_id, end.job.scheduled_for))) for end in ends
+        ]
+
+    def _retry(
+        self, job: Job, due_at: datetime, tasks: dict[int, LockedTask], opened: dict[int, OpenRow]
+    ) -> NewExecution | None:
+        """The row of the next attempt; None if this end came second, was cancelled, or nothing may run any more."""
+        row = opened.get(job.execution_id)
+        task = tasks[job.task_id]
+        if row is None or row.cancel_requested or not task.server_enabled:
+            return None
+        # a manual run ignores the task's switch, and so does its next attempt
+        if not task.enabled and row.requested_by is None:
+            return None
+        return NewExecution(
+            id=self._ids.one(),
+            task_id=row.task_id,
+            server_id=task.server_id,
+            trigger=Trigger.RETRY,
+            scheduled_for=row.scheduled_for,
+            due_at=due_at,
+            generation=task.generation,
+            revision_id=task.revision_id,
+            path=task.path,
+            line=task.line,
+            attempt=row.attempt + 1,
+            requested_by=row.requested_by,
+        )
+
+
+def next_attempt(end: Ended) -> datetime | None:
+    """When this end's next attempt is due, as far as the outcome and the spec it ran under tell."""
+    outcome, retries = end.outcome, end.job.spec.retries
+    if outcome.status != Status.FAILED or not retries.limit:
+        return None
+    return retry_at(
+        outcome.reason,
+        end.job.attempt,
+        outcome.finished_at,
+        limit=retries.limit,
+        backoff=retries.backoff,
+        factor=retries.factor,
+        max_backoff=retries.max_backoff,
+        may_be_alive=may_be_alive(outcome),
+    )
+
+
+def may_be_alive(outcome: Outcome) -> bool:
+    """Whether the command may still run on its host: it began, and nobody has seen it end."""
+    if outcome.reason is Reason.LOST:
+        return True
+    return outcome.reason is Reason.UNREACHABLE and outcome.started_at is not None

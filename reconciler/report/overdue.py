@@ -1,0 +1,142 @@
+"""The worst failure there is: a run that should have been, and nothing says why it was not. Pure.
+
+Three ways to find it, each from the task's own row or from its schedule, never from what a process claims of
+itself: a due slot that nobody claimed, a claimed one that nobody started, and a row whose next slot is empty
+or further off than its schedule says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from reconciler.model.enums import Dst
+from reconciler.model.execution import State
+from reconciler.model.quantity import parse_duration
+from reconciler.model.task import zone
+from reconciler.report.times import span, stamp, zone_or_utc
+from reconciler.schedule.expression import parse
+from reconciler.schedule.invalid import ScheduleInvalid
+from reconciler.schedule.stable import jitter_offset
+from reconciler.store.views import ExecutionView, SuspensionView, TaskView
+
+_TICK = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Overdue:
+    """A slot that did not run: nominal and due instant, and since when (due + lateness) it is overdue."""
+
+    reason: str
+    slot: datetime
+    due_at: datetime
+    since: datetime
+    execution: int | None = None
+
+    def message(self, task: TaskView) -> str:
+        """One sentence: what should have happened when, and what to look at."""
+        local = self.slot.astimezone(zone_or_utc(task.timezone)).isoformat(" ", "seconds")[:19]
+        at = f"{local} {task.timezone}, due at {stamp(self.due_at)},"
+        tail = {
+            "NotClaimed": "was not claimed by any scheduler; is a controller running?",
+            "NotStarted": f"is claimed as execution {self.execution} and still waits; is a worker running, "
+            "and is there room on the server?",
+            "NotScheduled": "has no entry in the ledger, and the row's next run is not what its schedule "
+            "says; an apply recomputes it",
+        }[self.reason]
+        return f"the slot of {at} {tail}"
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """How a task's slots arise: its parsed schedule's answers with zone, rule and jitter filled in."""
+
+    zone_name: str
+    dst: Dst
+    jitter: timedelta
+    expression: str
+    key: str
+
+    def next_after(self, moment: datetime) -> datetime | None:
+        return parse(self.expression, self.key).next_after(moment, zone(self.zone_name), self.dst)
+
+    def previous_before(self, moment: datetime) -> datetime | None:
+        return parse(self.expression, self.key).previous_before(moment, zone(self.zone_name), self.dst)
+
+
+def timing_of(task: TaskView) -> Timing | None:
+    """The timing of a task that has a schedule; None without one, or where drift made it unreadable."""
+    if task.schedule is None:
+        return None
+    spec = task.document["spec"]
+    try:
+        zone(task.timezone)
+        parse(task.schedule, task.address)
+        jitter = parse_duration(spec.get("jitter", "0s"))
+        return Timing(
+            task.timezone,
+            Dst(spec.get("dst", Dst.CRON)),
+            jitter_offset(task.address, jitter),
+            task.schedule,
+            task.address,
+        )
+    except (ScheduleInvalid, ValueError):
+        return None
+
+
+def find_overdue(
+    task: TaskView,
+    open_runs: Sequence[ExecutionView],
+    suspensions: Sequence[SuspensionView],
+    now: datetime,
+    late_after: timedelta,
+) -> Overdue | None:
+    """A slot that is later than ``late_after`` and not claimed, or claimed and not started."""
+    if not task.runnable:
+        return None
+    late = now - late_after
+    due, slot = task.next_run, task.next_slot
+    if due is not None and due < late and not _covered(suspensions, due):
+        return Overdue("NotClaimed", slot or due, due, due + late_after)
+    if any(run.state is State.RUNNING for run in open_runs):
+        # a waiting one waits for its turn
+        return None
+    waiting = min((run for run in open_runs if run.due_at < late), key=lambda run: run.due_at, default=None)
+    if waiting is not None:
+        since = waiting.due_at + late_after
+        return Overdue("NotStarted", waiting.scheduled_for, waiting.due_at, since, waiting.id)
+    return None
+
+
+def suspect_slot(
+    task: TaskView, suspensions: Sequence[SuspensionView], now: datetime, late_after: timedelta
+) -> Overdue | None:
+    """The slot to look for in the ledger, of a row whose next slot is empty or too far off; else None.
+
+    A row that is right holds a slot that is not after the first one after now: only then is it sure to be
+    claimed in time, and every slot before it has a row, because claims write both in one transaction.
+    """
+    if not task.runnable or task.schedule is None:
+        return None
+    timing = timing_of(task)
+    if timing is None:
+        return None
+    if task.next_slot is not None and task.next_run is not None:
+        coming = timing.next_after(now)
+        if coming is None or (task.next_slot <= coming and task.next_run <= coming + timing.jitter):
+            return None
+    slot = timing.previous_before(now - late_after - timing.jitter + _TICK)
+    if slot is None or slot <= task.runnable_since or _covered(suspensions, slot + timing.jitter):
+        return None
+    due = slot + timing.jitter
+    return Overdue("NotScheduled", slot, due, due + late_after)
+
+
+def overdue_for(overdue: Overdue, now: datetime) -> str:
+    """How long its due time is past."""
+    return span((now - overdue.due_at).total_seconds())
+
+
+def _covered(suspensions: Sequence[SuspensionView], moment: datetime) -> bool:
+    return any(item.since <= moment and (item.until is None or moment < item.until) for item in suspensions)

@@ -1,0 +1,185 @@
+"""What will run when, or, of the past, what the present state would have done: linear and bounded in memory.
+
+Nothing is collected: each runnable task has one entry in a heap, its next due instant, however many follow.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from reconciler.model.task import zone
+from reconciler.report.overdue import timing_of
+from reconciler.report.times import local_rfc3339, rfc3339
+from reconciler.schedule.base import Note, Schedule
+from reconciler.schedule.expression import parse
+from reconciler.store.views import SuspensionView, TaskView
+
+HOUR = timedelta(hours=1)
+_FOREVER = datetime(9998, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Fire:
+    """One run to be: due ``at``, of the slot ``scheduled_for``; ``note`` is ``dst-gap`` or ``dst-repeat``."""
+
+    task: TaskView
+    at: datetime
+    scheduled_for: datetime
+    note: Note | None
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A runnable task and how its slots arise; ``suspensions`` are times in which none does."""
+
+    task: TaskView
+    schedule: Schedule
+    zone: Any
+    dst: Any
+    jitter: timedelta
+    suspensions: tuple[SuspensionView, ...] = ()
+
+    def next_after(self, slot: datetime) -> datetime | None:
+        return self.schedule.next_after(slot, self.zone, self.dst)
+
+    def first_due(self, start: datetime) -> datetime | None:
+        """The first slot that is due at ``start`` or later."""
+        return self.next_after(start - self.jitter - timedelta(microseconds=1))
+
+    def count(self, start: datetime, end: datetime) -> int:
+        """How many are due in ``start <= at < end``, by arithmetic."""
+        total = self._count(start, end)
+        for since, until in self._gaps(start, end):
+            total -= self._count(since, until)
+        return total
+
+    def _count(self, start: datetime, end: datetime) -> int:
+        return self.schedule.count_between(start - self.jitter, end - self.jitter, self.zone, self.dst)
+
+    def _gaps(self, start: datetime, end: datetime) -> list[tuple[datetime, datetime]]:
+        """The suspended parts of a range, in order, none overlapping another."""
+        gaps: list[tuple[datetime, datetime]] = []
+        for item in sorted(self.suspensions, key=lambda item: item.since):
+            since = max(item.since, start, gaps[-1][1] if gaps else start)
+            until = end if item.until is None else min(item.until, end)
+            if since < until:
+                gaps.append((since, until))
+        return gaps
+
+    def fires(self, start: datetime, end: datetime) -> Iterator[Fire]:
+        """Those due in ``start <= at < end``, in order."""
+        slot = self.first_due(start)
+        while slot is not None and slot + self.jitter < end:
+            lifted = self.resumed(slot + self.jitter)
+            if lifted is None:
+                yield self.fire(slot)
+            slot = self.next_after(slot) if lifted is None else self.first_due(min(lifted, end))
+
+    def fire(self, slot: datetime) -> Fire:
+        note = self.schedule.note(slot, self.zone, self.dst)
+        return Fire(self.task, slot + self.jitter, slot, note)
+
+    def resumed(self, at: datetime) -> datetime | None:
+        """When the suspension that covers ``at`` ends (one without end: far off); None where none does."""
+        for item in self.suspensions:
+            if item.since <= at and (item.until is None or at < item.until):
+                return item.until or _FOREVER
+        return None
+
+
+def plan_of(task: TaskView, suspensions: Sequence[SuspensionView] = ()) -> Planned | None:
+    """How a task's slots arise; None for one that is not runnable or has no (readable) schedule."""
+    timing = timing_of(task) if task.runnable else None
+    if timing is None:
+        return None
+    return Planned(
+        task,
+        parse(timing.expression, timing.key),
+        zone(timing.zone_name),
+        timing.dst,
+        timing.jitter,
+        tuple(suspensions),
+    )
+
+
+def timeline(planned: Iterable[Planned], start: datetime, end: datetime) -> Iterator[Fire]:
+    """Every run due in ``start <= at < end``, by due time, project, task and server."""
+    heap: list[tuple[datetime, tuple[str, str, str], datetime, Planned]] = []
+    for item in planned:
+        slot = item.first_due(start)
+        if slot is not None and slot + item.jitter < end:
+            heap.append((slot + item.jitter, _order(item), slot, item))
+    heapq.heapify(heap)
+    while heap:
+        at, order, slot, item = heap[0]
+        lifted = item.resumed(at)
+        if lifted is None:
+            yield item.fire(slot)
+        following = item.next_after(slot) if lifted is None else item.first_due(min(lifted, end))
+        if following is not None and following + item.jitter < end:
+            heapq.heapreplace(heap, (following + item.jitter, order, following, item))
+        else:
+            heapq.heappop(heap)
+
+
+def _order(item: Planned) -> tuple[str, str, str]:
+    return item.task.project, item.task.name, item.task.server
+
+
+def fire_json(fire: Fire) -> dict[str, Any]:
+    """An item of ``schedule``. ``localTime`` is the due time on the wall of the task's zone."""
+    task = fire.task
+    return {
+        "task": task.name,
+        "server": task.server,
+        "project": task.project,
+        "at": rfc3339(fire.at),
+        "scheduledFor": rfc3339(fire.scheduled_for),
+        "timezone": task.timezone,
+        "localTime": local_rfc3339(fire.at, zone(task.timezone)),
+        "note": fire.note,
+    }
+
+
+class Load:
+    """Runs per server and stretch of time: a counter each, filled while a timeline passes by."""
+
+    def __init__(self, start: datetime, size: timedelta = HOUR) -> None:
+        self.start = start.replace(minute=0, second=0, microsecond=0)
+        self.size = size
+        self._runs: dict[tuple[str, int], int] = defaultdict(int)
+
+    def add(self, server: str, at: datetime, runs: int = 1) -> None:
+        self._runs[server, (at - self.start) // self.size] += runs
+
+    def add_planned(self, item: Planned, start: datetime, end: datetime) -> int:
+        """All of a task's runs in the range, by arithmetic where they are many; how many they are."""
+        total = 0
+        edge = start
+        while edge < end:
+            until = min(self.start + ((edge - self.start) // self.size + 1) * self.size, end)
+            runs = item.count(edge, until)
+            if runs:
+                self.add(item.task.server, edge, runs)
+                total += runs
+            edge = until
+        return total
+
+    def servers(self) -> dict[str, dict[int, int]]:
+        """Server → number of the stretch → runs, busy servers and stretches only, by name."""
+        found: dict[str, dict[int, int]] = defaultdict(dict)
+        for (server, number), runs in sorted(self._runs.items()):
+            found[server][number] = runs
+        return found
+
+    def json(self) -> list[dict[str, Any]]:
+        """One entry for each server and hour in which anything runs, by server and hour."""
+        return [
+            {"server": server, "hour": rfc3339(self.start + number * self.size), "runs": runs}
+            for (server, number), runs in sorted(self._runs.items())
+        ]

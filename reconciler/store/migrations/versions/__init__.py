@@ -1,0 +1,1 @@
+"""The revisions. ``reconciler.store.schema.REVISIONS`` lists them, oldest first; nothing else lives here."""

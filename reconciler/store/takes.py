@@ -1,0 +1,367 @@
+"""Takes: waiting rows looked for without locks, then taken under one, so that no limit is ever overshot.
+
+``lock`` is one row that every taker on this database locks first: counting what runs and adding to it happens one
+taker after another. A transaction holds it for a few milliseconds, for a whole batch of runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    Text,
+    and_,
+    bindparam,
+    func,
+    or_,
+    select,
+    type_coerce,
+    update,
+)
+from sqlalchemy.exc import IntegrityError
+
+from reconciler.model.execution import Reason, Status, Trigger
+from reconciler.model.server import ServerSpec
+from reconciler.store.bulk import chunks, number_list, sql_time
+from reconciler.store.claims import DUE_INDEX, OPEN_INDEX
+from reconciler.store.engine import Database
+from reconciler.store.faults import is_duplicate
+from reconciler.store.leases import COUNTER
+from reconciler.store.specs import SpecSpoilt, whole_server_spec
+from reconciler.store.tables import Execution, Lease, Project, Server, Task
+
+LOCK = "takes"
+WAITING_INDEX = "FORCE INDEX (ix_task_executions_status_due_at)"
+RUNNING_INDEX = "FORCE INDEX (ix_task_executions_status_server_id_lease_until)"
+
+_ROW = Execution.__table__.c
+_TASK = Task.__table__.c
+_SERVER = Server.__table__.c
+
+
+@dataclass(frozen=True, slots=True)
+class TaskColumns:
+    """What makes a task's spec, as stored; ``rest`` is the text of the column ``spec``."""
+
+    command: str
+    cron_expr: str | None
+    timezone: str
+    status: int
+    rest: str
+
+
+@dataclass(frozen=True, slots=True)
+class ServerColumns:
+    """What makes a server's spec, as stored; ``rest`` is the text of the column ``spec``."""
+
+    name: str
+    host: str
+    port: int
+    username: str | None
+    environment: str
+    status: int
+    rest: str
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingRow:
+    """An execution that waits, with all that running it needs.
+
+    ``manual``: a person asked for its slot, retries included. ``task_live``, ``server_live``: not deleted.
+    """
+
+    id: int
+    task_id: int
+    server_id: int
+    project_id: int
+    attempt: int
+    trigger: Trigger
+    manual: bool
+    scheduled_for: datetime
+    due_at: datetime
+    project: str
+    task: str
+    task_live: bool
+    task_columns: TaskColumns
+    server_live: bool
+    server_columns: ServerColumns
+
+
+def ensure_lock(connection: Connection) -> None:
+    """Make the lock's row; to be called once by every process that takes."""
+    try:
+        with connection.begin_nested():
+            connection.execute(Lease.__table__.insert().values(name=LOCK, owner="", token=0))  # type: ignore[attr-defined]
+    except IntegrityError as error:
+        if not is_duplicate(error):
+            raise
+
+
+def lock(connection: Connection) -> None:
+    """Wait until no other taker is between counting and taking; until the end of this transaction."""
+    connection.execute(_LOCK).first()
+
+
+_LOCK = select(Lease.token).where(Lease.name == LOCK).with_for_update()
+
+
+def any_waiting(connection: Connection, now: datetime) -> bool:
+    """Whether anything is due and waits."""
+    return connection.execute(_ANY, {"now": now}).first() is not None
+
+
+def waiting(
+    connection: Connection,
+    now: datetime,
+    rows: int,
+    *,
+    after: tuple[datetime, int] | None = None,
+    but_servers: Collection[int] = (),
+    but_tasks: Collection[int] = (),
+) -> list[WaitingRow]:
+    """At most ``rows`` waiting executions that are due, the longest due first, across all tasks.
+
+    ``after`` (due_at, id) continues behind a row; the rest leaves out what is known to have no room.
+    """
+    values: dict[str, Any] = {"now": now, "rows": rows}
+    query = _FIRST_PAGE
+    if after is not None:
+        query = _NEXT_PAGE
+        # an empty list would be no list: no id is 0
+        values |= {"at": after[0], "id": after[1], "servers": list(but_servers) or [0], "tasks": list(but_tasks) or [0]}
+    found = [_waiting_row(tuple(row)) for row in connection.execute(query, values)]
+    return sorted(found, key=lambda row: (row.due_at, row.id))
+
+
+_DUE_AND_WAITING = and_(
+    _ROW.status == Status.OPEN,
+    _ROW.lease_owner.is_(None),
+    _ROW.started_at.is_(None),
+    _ROW.due_at <= bindparam("now"),
+)
+_ANY = select(_ROW.id).with_hint(Execution, WAITING_INDEX, "mysql").where(_DUE_AND_WAITING).limit(1)
+_SERVER_SPEC = (
+    _SERVER.name,
+    _SERVER.host,
+    _SERVER.port,
+    _SERVER.username,
+    _SERVER.environment,
+    _SERVER.status,
+    type_coerce(_SERVER.spec, Text),
+)
+
+
+def _page(condition: ColumnElement[bool]) -> Select[Any]:
+    # A derived table with a limit is read by itself, and STRAIGHT_JOIN begins with it: servers that guess
+    # otherwise begin with all tasks of a project.
+    found = (
+        select(
+            _ROW.id,
+            _ROW.task_id,
+            _ROW.server_id,
+            _ROW.attempt,
+            _ROW.trigger,
+            _ROW.requested_by,
+            _ROW.scheduled_for,
+            _ROW.due_at,
+        )
+        .with_hint(Execution, WAITING_INDEX, "mysql")
+        .where(condition)
+        .order_by(_ROW.due_at, _ROW.id)
+        .limit(bindparam("rows"))
+        .subquery("w")
+    )
+    project = Project.__table__.c
+    return (
+        select(
+            found.c.id, found.c.task_id, found.c.server_id, _TASK.project_id, found.c.attempt, found.c.trigger,
+            found.c.requested_by, found.c.scheduled_for, found.c.due_at, project.name, _TASK.name, _TASK.deleted_at,
+            _TASK.command, _TASK.cron_expr, _TASK.timezone, _TASK.status, type_coerce(_TASK.spec, Text),
+            _SERVER.deleted_at, *_SERVER_SPEC,
+        )
+        .join_from(found, Task, _TASK.id == found.c.task_id)
+        .join(Server, _SERVER.id == found.c.server_id)
+        .join(Project, project.id == _TASK.project_id)
+        .prefix_with("STRAIGHT_JOIN", dialect="mysql")
+    )  # fmt: skip
+
+
+_FIRST_PAGE = _page(_DUE_AND_WAITING)
+_NEXT_PAGE = _page(
+    and_(
+        _DUE_AND_WAITING,
+        _ROW.due_at >= bindparam("at"),
+        or_(_ROW.due_at > bindparam("at"), _ROW.id > bindparam("id")),
+        _ROW.server_id.not_in(bindparam("servers", expanding=True)),
+        _ROW.task_id.not_in(bindparam("tasks", expanding=True)),
+    )
+)
+
+
+def _waiting_row(row: tuple[Any, ...]) -> WaitingRow:
+    return WaitingRow(
+        *row[:5],
+        Trigger(row[5]),
+        row[6] is not None,
+        *row[7:11],
+        task_live=row[11] is None,
+        task_columns=TaskColumns(*row[12:17]),
+        server_live=row[17] is None,
+        server_columns=ServerColumns(*row[18:]),
+    )
+
+
+_NEXT = (
+    select(func.min(_ROW.due_at))
+    .with_hint(Execution, WAITING_INDEX, "mysql")
+    .where(_ROW.status == Status.OPEN, _ROW.due_at > bindparam("now"))
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """What a sleeping process looks at: the change counter, the next retry, the next slot of any task."""
+
+    counter: int
+    next_waiting: datetime | None
+    next_slot_due: datetime | None
+
+
+_NEXT_SLOT = (
+    select(func.min(_TASK.next_run))
+    .where(_TASK.status == 1, _TASK.next_run > bindparam("now"))
+    .with_hint(Task, DUE_INDEX, "mysql")
+)
+_GLANCE = select(
+    select(Lease.token).where(Lease.name == COUNTER).scalar_subquery(),
+    _NEXT.scalar_subquery(),
+    _NEXT_SLOT.scalar_subquery(),
+)
+
+
+def glance(connection: Connection, now: datetime) -> Glance:
+    """One small look, at most once a second: three steps into three indexes."""
+    counter, next_waiting, next_slot_due = connection.execute(_GLANCE, {"now": now}).one()
+    return Glance(counter or 0, next_waiting, next_slot_due)
+
+
+def running_on(connection: Connection, server_ids: Collection[int]) -> dict[int, int]:
+    """How many runs of each server are taken, by whomever; absent where none is."""
+    return {row[0]: row[1] for row in connection.execute(_RUNNING_ON, {"servers": list(server_ids)})}
+
+
+_RUNNING_ON = (
+    select(_ROW.server_id, func.count())
+    .with_hint(Execution, RUNNING_INDEX, "mysql")
+    .where(
+        _ROW.status == Status.OPEN,
+        _ROW.server_id.in_(bindparam("servers", expanding=True)),
+        _ROW.lease_until.is_not(None),
+    )
+    .group_by(_ROW.server_id)
+)
+
+
+def running_of(connection: Connection, groups: Collection[tuple[int, str]]) -> dict[tuple[int, str], int]:
+    """How many runs of tasks named (project id, name) are taken, over all their servers."""
+    if not groups:
+        return {}
+    wanted = or_(*(and_(_TASK.project_id == project, _TASK.name == name) for project, name in sorted(groups)))
+    rows = connection.execute(
+        select(_TASK.project_id, _TASK.name, func.count())
+        .join_from(Task, Execution, _ROW.task_id == _TASK.id)
+        .with_hint(Execution, OPEN_INDEX, "mysql")
+        .where(wanted, _ROW.status == Status.OPEN, _ROW.lease_until.is_not(None))
+        .group_by(_TASK.project_id, _TASK.name)
+    )
+    return {(row[0], row[1]): row[2] for row in rows}
+
+
+def take(
+    db: Database,
+    connection: Connection,
+    ids: Sequence[int],
+    owner: str,
+    lease_seconds: float,
+    sent: Sequence[int],
+    now: datetime,
+) -> set[int]:
+    """Give the waiting rows ``ids`` to ``owner``; the ids that were still there to be taken.
+
+    ``sent`` are those whose start goes out at once and cannot be asked about later (not durable): should the
+    owner vanish, nobody knows whether they began.
+    """
+    listed = number_list(sorted(ids))
+    mark = ""
+    if sent:
+        mark = f", start_sent_at = CASE WHEN id IN ({number_list(sorted(sent))}) THEN {sql_time(now)} ELSE NULL END"
+    statement = (
+        f"UPDATE task_executions SET lease_owner = {_mark(connection)}, "
+        f"lease_until = {lease_end(db, connection, lease_seconds)}{mark} "
+        f"WHERE id IN ({listed}) AND status = 0 AND lease_owner IS NULL AND started_at IS NULL"
+    )
+    if connection.exec_driver_sql(statement, (owner,)).rowcount == len(ids):
+        return set(ids)
+    mine = select(_ROW.id).where(_ROW.id.in_(ids), _ROW.lease_owner == owner, _ROW.status == Status.OPEN)
+    return set(connection.execute(mine).scalars())
+
+
+def lease_end(db: Database, connection: Connection, seconds: float) -> str:
+    """SQL for the end of a lease that begins now, by the database's clock."""
+    if connection.dialect.name == "sqlite":
+        return sql_time(db.now(connection) + timedelta(seconds=seconds))
+    return f"UTC_TIMESTAMP(6) + INTERVAL {round(seconds * 1_000_000):d} MICROSECOND"
+
+
+def _mark(connection: Connection) -> str:
+    return "?" if connection.dialect.paramstyle == "qmark" else "%s"
+
+
+def close_waiting(
+    connection: Connection,
+    ids: Sequence[int],
+    status: Status,
+    reason: Reason,
+    now: datetime,
+    message: str | None = None,
+) -> int:
+    """End waiting rows that will never be taken; how many there still were."""
+    closed = 0
+    for chunk in chunks(sorted(ids), 500):
+        closed += connection.execute(
+            update(Execution)
+            .where(_ROW.id.in_(chunk), _ROW.status == Status.OPEN, _ROW.lease_owner.is_(None))
+            .values(status=status, reason=reason, finished_at=now, error=message)
+        ).rowcount
+    return closed
+
+
+def servers_named(connection: Connection, names: Collection[str]) -> dict[str, ServerColumns]:
+    """Live servers by name: the hops on the way to others."""
+    rows = connection.execute(
+        select(*_SERVER_SPEC).where(_SERVER.name.in_(sorted(names)), _SERVER.deleted_at.is_(None))
+    )
+    return {row[0]: ServerColumns(*row) for row in rows}
+
+
+def server_specs(connection: Connection, ids: Collection[int]) -> dict[int, ServerSpec]:
+    """The specs of servers by id; those that hold no valid one are absent."""
+    found: dict[int, ServerSpec] = {}
+    for key, *columns in connection.execute(select(_SERVER.id, *_SERVER_SPEC).where(_SERVER.id.in_(sorted(ids)))):
+        with suppress(SpecSpoilt):
+            found[key] = server_spec_of(ServerColumns(*columns))
+    return found
+
+
+def server_spec_of(server: ServerColumns) -> ServerSpec:
+    """The spec that a server's columns say; raises SpecSpoilt."""
+    return whole_server_spec(
+        server.host, server.port, server.username, server.environment, server.status, server.rest
+    )
