@@ -8,7 +8,7 @@ ARGS ?=
 # Worker processes of pytest; each has database servers of its own.
 JOBS ?= auto
 
-.PHONY: help setup-system venv test check format demo schemas lock bench clean
+.PHONY: help setup-system venv test check format demo schemas docs lock bench clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":[^#]*## "} /^[a-z%-]+:[^#]*## / {sub(/%/, "NAME", $$1); printf "  make %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -34,6 +34,9 @@ format: venv ## rewrite the code in the house style
 
 schemas: venv ## write schemas/ from the models
 	$(BIN)/reconciler schema
+
+docs: venv ## write docs/manifest.md from the models
+	@PYTHONPATH=. $(BIN)/python scripts/manifest_reference.py
 
 bench: venv ## run every benchmark beside its peers (tables, and JSON in bench/results/)
 	@scripts/bench.sh
