@@ -68,26 +68,39 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: list[str], console: Console) -> int:
-    command = _command_of(arguments)
-    parser, subparser = _build(command)
-    if command is None:
-        args = parser.parse_args(arguments)
+    place = _place_of_command(arguments)
+    if place is None:
+        parser = _program()
+        parser.parse_args(arguments)
         console.out.write(parser.format_help())
         return EXIT_USAGE
+    command = _known(arguments[place])
     module: ModuleType = importlib.import_module(f"reconciler.cli.{command}")
-    module.configure(subparser)
-    args = parser.parse_args(arguments)
-    return int(module.run(args, console))
+    parser = _parser_of(command)
+    module.configure(parser)
+    args = _options().parse_args(arguments[:place])
+    return int(module.run(_parse(parser, arguments[place + 1 :], args), console))
 
 
-def _command_of(arguments: Sequence[str]) -> str | None:
-    """The first word that is no option of the program itself; None for ``--help`` and the like."""
-    words = iter(arguments)
-    for word in words:
-        if word == "--database":
-            next(words, None)
+def _parse(parser: argparse.ArgumentParser, words: list[str], args: argparse.Namespace) -> argparse.Namespace:
+    """Options may stand between names, as in `get executions --limit 5 backup`."""
+    try:
+        return parser.parse_intermixed_args(words, args)
+    except TypeError:
+        # argparse cannot do that for commands with subcommands (`db upgrade`), and says so before it parses
+        return parser.parse_args(words, args)
+
+
+def _place_of_command(arguments: Sequence[str]) -> int | None:
+    """Where the first word stands that is no option of the program itself; None for ``--help`` alone."""
+    skip = False
+    for place, word in enumerate(arguments):
+        if skip:
+            skip = False
+        elif word == "--database":
+            skip = True
         elif not word.startswith("-"):
-            return _known(word)
+            return place
     return None
 
 
@@ -99,26 +112,39 @@ def _known(word: str) -> str:
     raise UsageError(f"there is no command {word!r}", hint=hint)
 
 
-def _build(command: str | None) -> tuple[argparse.ArgumentParser, argparse.ArgumentParser]:
-    """The whole program's parser, and that of the chosen command, still without its own arguments."""
+def _program() -> argparse.ArgumentParser:
+    """The parser that explains the whole program; a command's arguments are parsed by its own."""
     parser = _Parser(
         prog="reconciler",
+        usage="reconciler [--help] [--version] [--database URL] COMMAND …",
         description="Servers and scheduled commands as YAML in git: validated, planned, applied and run.",
-        epilog="Every command explains itself: reconciler COMMAND --help",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="commands:\n"
+        + "\n".join(f"  {name:<12}{summary}" for name, summary in COMMANDS.items())
+        + "\n\nEvery command explains itself: reconciler COMMAND --help",
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"reconciler {__version__}")
     _add_database(parser, None)
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=_Parser)
-    chosen: argparse.ArgumentParser = parser
-    for name, summary in COMMANDS.items():
-        if command is None or name == command:
-            sub = commands.add_parser(
-                name, help=summary, description=summary[0].upper() + summary[1:] + ".", allow_abbrev=False
-            )
-            _add_database(sub, argparse.SUPPRESS)
-            chosen = sub if name == command else chosen
-    return parser, chosen
+    return parser
+
+
+def _options() -> argparse.ArgumentParser:
+    """What may stand in front of a command."""
+    parser = _Parser(prog="reconciler", allow_abbrev=False)
+    _add_database(parser, None)
+    return parser
+
+
+def _parser_of(command: str) -> argparse.ArgumentParser:
+    summary = COMMANDS[command]
+    parser = _Parser(
+        prog=f"reconciler {command}",
+        description=summary[0].upper() + summary[1:] + ".",
+        allow_abbrev=False,
+    )
+    _add_database(parser, argparse.SUPPRESS)
+    return parser
 
 
 def _add_database(parser: argparse.ArgumentParser, default: object) -> None:
