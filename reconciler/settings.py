@@ -17,14 +17,15 @@ from reconciler.errors import SettingsInvalid
 from reconciler.model.quantity import format_duration, parse_duration
 
 PREFIX = "RECONCILER_"
+SECRET_PREFIX = "RECONCILER_SECRET_"
 FILE = "reconciler.toml"
 DEFAULT_DATABASE = "sqlite:///.reconciler/state.db"
-_PASSWORD = re.compile(r"(://[^:/@]*:)[^@]*@")
+_PASSWORD = re.compile(r"(://[^:/@]*:)[^/]*@")
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything in force. ``origins`` maps a field's name to ``default``, ``NAME`` or ``file:line-free path``."""
+    """Everything in force. ``origins`` maps a field to ``default``, the variable or the file it came from."""
 
     database_url: str = DEFAULT_DATABASE
     """SQLAlchemy URL; may hold a password, so it is only ever printed masked."""
@@ -51,7 +52,14 @@ class Settings:
     """Secret providers: name → command; the secret's name is appended as the last argument."""
     notify: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """[notify.NAME] tables."""
+    secret_names: tuple[str, ...] = ()
+    """NAME of every RECONCILER_SECRET_NAME that is set; their values are read when a run needs them."""
     origins: Mapping[str, str] = field(default_factory=dict)
+
+    def unused(self) -> list[str]:
+        """Variables that are set and have no effect in this version."""
+        given = {"redis_url": self.redis_url, "archive": self.archive}
+        return [PREFIX + name.upper() for name, value in given.items() if value is not None]
 
 
 def mask_url(url: str) -> str:
@@ -145,6 +153,9 @@ def load_settings(
         origins[name] = str(path) if name in table else "default"
     values["providers"] = _providers(table.get("providers", {}), problems)
     values["notify"] = _tables(table.get("notify", {}), problems)
+    values["secret_names"] = tuple(
+        sorted(name.removeprefix(SECRET_PREFIX) for name in environment if name.startswith(SECRET_PREFIX))
+    )
     known = _PARSERS.keys() | {"providers", "notify"}
     problems += [f"{path}: unknown setting {key!r}" for key in table if key not in known]
     if problems:
@@ -188,7 +199,7 @@ def describe_settings(settings: Settings) -> list[dict[str, Any]]:
     """What is in force and where it came from, secrets masked: name, variable, value, origin."""
     rows = []
     for item in fields(settings):
-        if item.name == "origins":
+        if item.name in ("origins", "secret_names"):
             continue
         value = getattr(settings, item.name)
         rows.append(
@@ -199,6 +210,15 @@ def describe_settings(settings: Settings) -> list[dict[str, Any]]:
                 "origin": settings.origins.get(item.name, "default"),
             }
         )
+    rows += [
+        {
+            "name": f"secret {name}",
+            "variable": SECRET_PREFIX + name,
+            "value": "***",
+            "origin": SECRET_PREFIX + name,
+        }
+        for name in settings.secret_names
+    ]
     return rows
 
 

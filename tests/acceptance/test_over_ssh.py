@@ -69,6 +69,7 @@ def test_scheduled_runs_failures_floods_timeouts_deletion_and_return(
         },
     )
     up = over_ssh.start("up", str(tree))
+    eventually(lambda: task(over_ssh, "tick"))
     eventually(lambda: len(over_ssh.executions("tick", "--state", "success")) >= 3, seconds=40)
     eventually(lambda: over_ssh.executions("fail", "--state", "failed"))
 

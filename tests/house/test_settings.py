@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from reconciler.errors import SettingsInvalid
+from reconciler.settings import describe_settings, load_settings, mask_url
+
+
+def test_the_environment_wins_over_the_file_and_the_command_line_over_both(tmp_path: Path) -> None:
+    (tmp_path / "reconciler.toml").write_text(
+        'database_url = "sqlite:///file.db"\nworkers = 4\nlate_after = "90s"\n'
+    )
+    environment = {"RECONCILER_DATABASE_URL": "sqlite:///env.db", "RECONCILER_ALLOW_LOCAL": "1"}
+    settings = load_settings(environment, tmp_path)
+    assert (settings.database_url, settings.workers, settings.late_after) == ("sqlite:///env.db", 4, 90)
+    assert settings.allow_local is True
+    assert settings.origins["database_url"] == "RECONCILER_DATABASE_URL"
+    assert settings.origins["workers"] == str(tmp_path / "reconciler.toml")
+    assert settings.origins["log"] == "default"
+    assert (
+        load_settings(environment, tmp_path, database_url="sqlite:///x.db").database_url == "sqlite:///x.db"
+    )
+
+
+def test_all_problems_of_the_settings_are_told_at_once(tmp_path: Path) -> None:
+    (tmp_path / "reconciler.toml").write_text(
+        'workers = 0\ncolour = "red"\n[providers]\nvault = "vault get"\n'
+    )
+    with pytest.raises(SettingsInvalid) as caught:
+        load_settings({"RECONCILER_LATE_AFTER": "soon", "RECONCILER_LOG": "xml"}, tmp_path)
+    problems = caught.value.details["problems"]
+    assert len(problems) == 5
+    for word in ("workers", "colour", "providers.vault", "RECONCILER_LATE_AFTER", "RECONCILER_LOG"):
+        assert any(word in problem for problem in problems)
+
+
+@pytest.mark.parametrize("text", ["= 1", "\udcff".encode("utf-8", "surrogatepass").decode("latin-1")])
+def test_a_broken_file_is_one_problem(tmp_path: Path, text: str) -> None:
+    (tmp_path / "reconciler.toml").write_text(text, encoding="latin-1")
+    with pytest.raises(SettingsInvalid, match="cannot be read"):
+        load_settings({}, tmp_path)
+
+
+def test_what_is_shown_of_the_settings_holds_no_secret(tmp_path: Path) -> None:
+    (tmp_path / "reconciler.toml").write_text('[notify.ops]\nurl = "https://hooks.example/T0K3N"\n')
+    environment = {
+        "RECONCILER_DATABASE_URL": "mysql+pymysql://ops:hunter2@db/x",
+        "RECONCILER_REDIS_URL": "redis://:hunter2@cache/0",
+        "RECONCILER_SECRET_PGPASSWORD": "hunter2",
+    }
+    rows = describe_settings(load_settings(environment, tmp_path))
+    assert "hunter2" not in str(rows)
+    assert "T0K3N" not in str(rows)
+    assert {"secret PGPASSWORD", "database_url"} <= {row["name"] for row in rows}
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("mysql+pymysql://u:p@h:3306/d", "mysql+pymysql://u:***@h:3306/d"),
+        ("redis://:p@h/0", "redis://:***@h/0"),
+        ("sqlite:///a.db", "sqlite:///a.db"),
+        ("mysql://u:p%40x@h/d", "mysql://u:***@h/d"),
+        ("mysql://u:p@ss@h/d", "mysql://u:***@h/d"),
+    ],
+)
+def test_a_password_in_a_url_is_masked(url: str, shown: str) -> None:
+    assert mask_url(url) == shown
