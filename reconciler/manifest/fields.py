@@ -79,7 +79,7 @@ def about_unknown(kind: str, loc: tuple[str | int, ...]) -> str:
     names = names_of(model) if model is not None else []
     elsewhere = [place for place, name in _places(kind) if name == word and place != loc[:-1]]
     if elsewhere:
-        return f"it belongs into `{'.'.join(elsewhere[0]) or 'the document itself'}`"
+        return f"it belongs in `{'.'.join(elsewhere[0]) or 'the document itself'}`"
     other = _ALSO_CALLED[kind].get(word.casefold().replace("_", "").replace("-", ""))
     if other in names:
         return f"did you mean `{other}`?"
@@ -97,7 +97,7 @@ def choices_of(kind: str, loc: tuple[str | int, ...]) -> str:
 
 @cache
 def _places(kind: str) -> tuple[tuple[tuple[str, ...], str], ...]:
-    """Every field with the path of the mapping it belongs into, outer ones first."""
+    """Every field with the path of the mapping it belongs in, outer ones first."""
     return tuple(sorted(_walk(MODELS[kind], ()), key=lambda item: len(item[0])))
 
 

@@ -6,13 +6,15 @@ the places; files without any, which is nearly all of them, cost nothing.
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from yaml.nodes import CollectionNode, MappingNode, Node, ScalarNode
 
+from reconciler.manifest.construct import entries
 from reconciler.manifest.parse import descend, extent, mappings
 from reconciler.manifest.problem import Problem, in_order
 from reconciler.manifest.text import Fault, SourceText
@@ -78,14 +80,15 @@ class Findings:
         key: bool = False,
         part: tuple[int, int] | None = None,
         field: Loc | None = None,
+        mine: bool = False,
     ) -> None:
         """A problem at the value (or with ``key`` at the key) that ``loc`` leads to.
 
         ``part`` are characters inside the value's text. Where the document itself has nothing at ``loc``
         it came from the project's defaults, and the problem is reported there, once. Where nobody has it,
-        the nearest key above is the place.
+        the nearest key above is the place. ``mine``: it is the document's in any case.
         """
-        owner, path = self._owner(document, loc)
+        owner, path = (document, loc) if mine else self._owner(document, loc)
         found = path
         while found and not _has(owner.value, found):
             found, key = found[:-1], True
@@ -98,10 +101,6 @@ class Findings:
     def remember(self, text: SourceText) -> None:
         """Keep a file's text, to look places up in."""
         self._texts[text.path] = text
-
-    def texts(self) -> Mapping[str, SourceText]:
-        """The files that could be read, by path."""
-        return self._texts
 
     def is_full(self, path: str) -> bool:
         """Whether a file has more problems than are listed: what else is wrong in it is not looked for."""
@@ -169,9 +168,8 @@ def _problem(text: SourceText, root: MappingNode, finding: _Finding) -> Problem:
     key, node = descend(root, finding.loc)
     fault = finding.fault if isinstance(finding.fault, Fault) else finding.fault(node)
     start, end = _extent(text, root, key, node, finding)
-    return text.problem(
-        fault, start, end, field=finding.field, hidden=_hidden(key, node) if finding.secret else ()
-    )
+    hidden = _hidden(node) if finding.secret else []
+    return text.problem(fault, start, end, field=finding.field, hidden=hidden + _bare_secrets(root))
 
 
 def _extent(
@@ -198,11 +196,41 @@ def _is_spread(node: Node) -> bool:
     return isinstance(node, CollectionNode) and not node.flow_style
 
 
-def _hidden(key: ScalarNode | None, node: Node | None) -> list[tuple[int, int]]:
-    """What an excerpt must not show: the texts in the value."""
+_VARIABLE = re.compile(r"\w+", re.ASCII)
+_SECRETS = (
+    ("spec", "auth"),
+    ("spec", "secrets"),
+    ("spec", "defaults", "server", "auth"),
+    ("spec", "defaults", "task", "secrets"),
+)
+
+
+def _bare_secrets(root: MappingNode) -> list[tuple[int, int]]:
+    """What stands where a secret's source belongs and is none: it may be the secret itself."""
+    found = []
+    for path in _SECRETS:
+        node = descend(root, path)[1]
+        if isinstance(node, MappingNode):
+            for _, item in entries(node).values():
+                found += [] if _is_reference(item) else _hidden(item)
+        elif node is not None:
+            found += _hidden(node)
+    return found
+
+
+def _is_reference(node: Node) -> bool:
+    """Whether this names a source, and not with a text that no variable is called."""
+    if not isinstance(node, MappingNode):
+        return False
+    name = entries(node).get("env")
+    return name is None or _VARIABLE.fullmatch(str(name[1].value)) is not None
+
+
+def _hidden(node: Node | None) -> list[tuple[int, int]]:
+    """The texts in a value, keys apart."""
     if node is None:
         return []
     if isinstance(node, ScalarNode):
         return [extent(node)]
     parts = [item for _, item in node.value] if isinstance(node, MappingNode) else node.value
-    return [span for part in parts for span in _hidden(None, part)]
+    return [span for part in parts for span in _hidden(part)]

@@ -43,7 +43,7 @@ def git_commit(path: Path) -> Commit | None:
     ``dirty`` is about ``path`` alone: something in it is changed, added, removed, or a manifest that
     git does not track. Raises SourceUnreadable where git is missing or refuses.
     """
-    if git_root(path) is None:
+    if not _is_inside(path):
         return None
     if run_git(path, "rev-parse", "--verify", "--quiet", "HEAD", accept=(0, 1)) == b"":
         return None
@@ -58,7 +58,7 @@ def git_source(path: Path) -> str | None:
 
     None outside git and without a remote called ``origin``. Raises SourceUnreadable as ``git_commit``.
     """
-    if git_root(path) is None:
+    if not _is_inside(path):
         return None
     url = (
         run_git(path, "config", "--get", "remote.origin.url", accept=(0, 1))
@@ -86,6 +86,16 @@ def is_ancestor(path: Path, older: str, newer: str) -> bool | None:
         return False
     done = _git(path, "merge-base", "--is-ancestor", older, newer)
     if done.returncode not in (0, 1):
+        raise _failure(path, done)
+    return done.returncode == 0
+
+
+def _is_inside(path: Path) -> bool:
+    """Whether git itself finds a repository here: it may be told not to look that far up."""
+    if git_root(path) is None:
+        return False
+    done = _git(path, "rev-parse", "--git-dir")
+    if done.returncode and b"not a git repository" not in done.stderr:
         raise _failure(path, done)
     return done.returncode == 0
 

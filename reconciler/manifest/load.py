@@ -193,8 +193,8 @@ class _Tree:
     def _entries(self, kind: str, check: Callable[[Document], E | None]) -> Entries[E]:
         entries: Entries[E] = Entries(kind)
         for document in self._documents[kind]:
-            if not self._findings.is_full(document.path):
-                entries.add(self._findings, document, check(document))
+            entry = None if self._findings.is_full(document.path) else check(document)
+            entries.add(self._findings, document, entry)
         return entries
 
     def _is_unread(self, name: str) -> bool:

@@ -84,7 +84,7 @@ def headline(problems: Sequence[Problem]) -> str:
 
 
 def manifests_invalid(problems: Sequence[Problem]) -> ManifestsInvalid:
-    """The error of whoever needs a valid tree; ``details["problems"]`` has them all as `validate` gives them."""
+    """The error of whoever needs a valid tree; ``details["problems"]`` has them in `validate`'s shape."""
     return ManifestsInvalid(
         f"the manifests have {headline(problems)}; nothing was done",
         hint="`reconciler validate` shows each with its line of YAML",

@@ -23,7 +23,7 @@ NEEDED: dict[str, dict[str, Any]] = {
 }
 """The least that a spec of each kind needs."""
 
-_FREE_KEYS = ("labels", "annotations", "env", "secrets")
+_FREE_KEYS = ("labels", "annotations", "env", "secrets", "defaults")
 """Mappings whose entries do not depend on each other: only the wrong one goes."""
 
 _REPLACEMENTS: dict[str, dict[str, Any]] = {

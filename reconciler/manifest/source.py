@@ -109,7 +109,7 @@ class Directory:
 
     def manifests(self) -> list[tuple[str, Refusal | None]]:
         """Every manifest file in path order; with a Refusal where something cannot be listed or read."""
-        return sorted(self._walk("", Ignore()), key=lambda found: found[0])
+        return sorted(self._walk(), key=lambda found: found[0])
 
     def read(self, path: str, limit: int) -> bytes:
         """A file's bytes; raises Refusal (absent, larger than ``limit`` bytes, outside the tree, …)."""
@@ -127,42 +127,44 @@ class Directory:
     def close(self) -> None:
         """Nothing is held."""
 
-    def _walk(self, folder: str, ignore: Ignore) -> Iterator[tuple[str, Refusal | None]]:
-        try:
-            with os.scandir(os.path.join(self.path, folder)) as listing:
-                entries = list(listing)
-        except OSError as error:
-            yield folder, _refusal(error)
-            return
-        if any(entry.name == IGNORE_FILE for entry in entries):
-            refusal = self._add_ignore(folder, ignore)
-            if refusal is not None:
-                yield posixpath.join(folder, IGNORE_FILE), refusal
-        for entry in entries:
-            if not is_hidden(entry.name):
-                yield from self._entry(folder, entry, ignore)
+    def _walk(self) -> Iterator[tuple[str, Refusal | None]]:
+        ignore = Ignore()
+        folders = [""]
+        while folders:
+            folder = folders.pop()
+            try:
+                with os.scandir(os.path.join(self.path, folder)) as listing:
+                    entries = [
+                        entry for entry in listing if not is_hidden(entry.name) or entry.name == IGNORE_FILE
+                    ]
+            except OSError as error:
+                yield folder, _refusal(error)
+                continue
+            if any(entry.name == IGNORE_FILE for entry in entries):
+                refusal = self._add_ignore(folder, ignore)
+                if refusal is not None:
+                    yield posixpath.join(folder, IGNORE_FILE), refusal
+            for entry in entries:
+                path = posixpath.join(folder, entry.name)
+                if entry.is_dir(follow_symlinks=False):
+                    if not ignore.ignores(path, is_folder=True):
+                        folders.append(path)
+                elif (is_manifest(entry.name) or entry.is_symlink()) and not ignore.ignores(
+                    path, is_folder=False
+                ):
+                    yield from self._file(path, entry)
 
-    def _entry(
-        self, folder: str, entry: os.DirEntry[str], ignore: Ignore
-    ) -> Iterator[tuple[str, Refusal | None]]:
-        path = posixpath.join(folder, entry.name)
-        is_folder = entry.is_dir(follow_symlinks=False)
-        linked = entry.is_symlink()
-        if not is_folder and not linked and not is_manifest(entry.name):
-            return
-        if ignore.ignores(path, is_folder=is_folder):
-            return
-        if linked and entry.is_dir():
-            hint = f"move the folder here, or name it in {IGNORE_FILE}"
-            yield path, Refusal("symlink", "a symbolic link to a folder is not followed", hint)
-        elif is_folder:
-            yield from self._walk(path, ignore)
-        elif not is_manifest(entry.name):
-            return
-        elif not _is_text(path):
-            yield path, Refusal("file-name", "the file's name is not UTF-8", "rename it")
-        else:
-            if not linked:
+    def _file(self, path: str, entry: os.DirEntry[str]) -> Iterator[tuple[str, Refusal | None]]:
+        """A manifest, or a link that may be one or a folder of them."""
+        if entry.is_symlink() and _leads_to_folder(entry):
+            if entry.name != IGNORE_FILE:
+                hint = f"move the folder here, or name it in {IGNORE_FILE}"
+                yield path, Refusal("symlink", "a symbolic link to a folder is not followed", hint)
+        elif is_manifest(entry.name):
+            if not _is_text(path):
+                yield path, Refusal("file-name", "the file's name is not UTF-8", "rename it")
+                return
+            if not entry.is_symlink():
                 self._plain.add(path)
             yield path, None
 
@@ -202,6 +204,13 @@ def _read_all(descriptor: int, limit: int) -> bytes:
         if len(data) > limit:
             raise too_large(len(data), limit)
     return data
+
+
+def _leads_to_folder(link: os.DirEntry[str]) -> bool:
+    try:
+        return link.is_dir()
+    except OSError:  # it leads round in a circle
+        return False
 
 
 def _is_text(path: str) -> bool:

@@ -23,7 +23,7 @@ _EXCERPT = 160
 _WINDOW = 200
 """Characters beyond the excerpt in which a key such as ``password:`` is looked for."""
 _SECRET_KEY = re.compile(
-    r"""(?i)(?:pass(?:word|wd|phrase)?|secret|token|private_?key|api_?key)\w*["']?\s*[:=]\s*(?=[^\s{\[])"""
+    r"""(?i)\b\w*(?:pas+w|passphrase|secret|token|private_?key|api_?key)\w*["']?\s*[:=]\s*(?=[^\s{])"""
 )
 _FLOW_END = re.compile(r"[,}]")
 _MASK = "*"

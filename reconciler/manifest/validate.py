@@ -30,8 +30,8 @@ from reconciler.schedule.invalid import ScheduleInvalid
 
 M = TypeVar("M", bound=BaseModel)
 
-_ROUNDS = 4
-"""Fields, the rules of a part, the rules of the whole, and what those two hide."""
+_ROUNDS = 8
+"""Each round finds the mistakes that those of the round before hid: fields, then rule after rule."""
 
 
 @dataclass(slots=True)
@@ -65,7 +65,7 @@ class Validator:
 
     def project(self, document: Document) -> ProjectDeclaration | None:
         """The tree's project; its defaults are below every object checked from now on."""
-        declaration, _ = self._model(ProjectDeclaration, document, document.value)
+        declaration = self._model(ProjectDeclaration, document, document.value)
         if declaration is not None:
             self._check_support(document, project_document(declaration.spec))
             self._findings.defaults = document
@@ -78,7 +78,7 @@ class Validator:
 
     def server(self, document: Document) -> ServerEntry | None:
         """A server with the defaults below it; None where too little is right to go on with."""
-        declaration, _ = self._model(ServerDeclaration, document, self._filled(document))
+        declaration = self._model(ServerDeclaration, document, self._filled(document))
         if declaration is None:
             return None
         canonical = server_document(declaration)
@@ -88,7 +88,7 @@ class Validator:
 
     def task(self, document: Document) -> TaskEntry | None:
         """A task with the defaults below it; None where too little is right to go on with."""
-        declaration, _ = self._model(TaskDeclaration, document, self._filled(document))
+        declaration = self._model(TaskDeclaration, document, self._filled(document))
         if declaration is None:
             return None
         canonical = self._finish_task(document, declaration)
@@ -101,25 +101,25 @@ class Validator:
             return document.value
         return {**document.value, "spec": with_defaults(document.kind, defaults, spec)}
 
-    def _model(
-        self,
-        model: type[M],
-        document: Document,
-        value: dict[str, Any],
-        incomplete: frozenset[str] = frozenset(),
-    ) -> tuple[M | None, dict[str, Any]]:
-        """The model and the value it was made of in the end; errors not ``incomplete`` are reported."""
+    def _model(self, model: type[M], document: Document, value: dict[str, Any]) -> M | None:
+        """The model; every error is reported. None where too little is right to go on with."""
         for _ in range(_ROUNDS):
             try:
-                return model.model_validate(value), value
+                return model.model_validate(value)
             except ValidationError as error:
                 errors = _outermost(error)
-                for each in errors:
-                    if each["type"] not in incomplete:
-                        told = tell(document.kind, each, value)
-                        self._findings.at(document, told.loc, told.fault, key=told.key, field=told.field)
+                self._tell(document, errors, value)
                 value = repaired(document.kind, value, errors)
-        return None, value
+        return None
+
+    def _tell(self, document: Document, errors: list[ErrorDetails], value: dict[str, Any]) -> None:
+        for error in errors:
+            if self._findings.is_full(document.path):
+                return
+            told = tell(document.kind, error, value)
+            # what is missing in a mapping that comes from the defaults, the object may add
+            mine = _is_incomplete(error)
+            self._findings.at(document, told.loc, told.fault, key=told.key, field=told.field, mine=mine)
 
     def _check_defaults(self, project: Document, kind: str, defaults: dict[str, Any]) -> Mapping[str, Any]:
         """The defaults of a kind without their mistakes, each of which is reported here and only here.
@@ -131,22 +131,32 @@ class Validator:
             return {}
         # an object without anything of its own: whatever is wrong with it is found in the project's document
         document = Document(project.path, project.index, project.line, kind, {})
-        spec = with_defaults(kind, NEEDED[kind], defaults)
         value: dict[str, Any] = {
             "apiVersion": "reconciler/v1",
             "kind": kind,
             "metadata": {"name": STAND_IN},
-            "spec": spec,
+            "spec": with_defaults(kind, NEEDED[kind], defaults),
         }
-        if kind == "Task":
-            task, value = self._model(TaskDeclaration, document, value, _INCOMPLETE)
-            if task is not None:
-                self._finish_task(document, task)
+        good = value
+        for _ in range(_ROUNDS):
+            try:
+                self._check_object(document, value)
+                break
+            except ValidationError as error:
+                errors = _outermost(error)
+                wrong = [each for each in errors if not _is_incomplete(each)]
+                self._tell(document, wrong, value)
+                good = repaired(kind, good, wrong)
+                value = repaired(kind, value, errors)
+        return {name: item for name, item in good["spec"].items() if name in defaults}
+
+    def _check_object(self, document: Document, value: dict[str, Any]) -> None:
+        """Check an object that is made of defaults alone; raises pydantic.ValidationError."""
+        if document.kind == "Task":
+            self._finish_task(document, TaskDeclaration.model_validate(value))
         else:
-            server, value = self._model(ServerDeclaration, document, value, _INCOMPLETE)
-            if server is not None:
-                self._check_support(document, server_document(server)["spec"])
-        return {name: item for name, item in value["spec"].items() if name in defaults}
+            canonical = server_document(ServerDeclaration.model_validate(value))
+            self._check_support(document, canonical["spec"])
 
     def _finish_task(self, document: Document, declaration: TaskDeclaration) -> Canonical:
         """What the model cannot know; returns the canonical document."""
@@ -181,8 +191,11 @@ class Validator:
             self._findings.at(document, ("spec", *path), fault)
 
 
-_INCOMPLETE = frozenset({"missing", "auth", "empty_selector", "missing_username"})
-"""Errors that an object may heal by what it adds."""
+def _is_incomplete(error: ErrorDetails) -> bool:
+    """Whether an object may heal this error of the defaults by what it adds; to a list it cannot add."""
+    if error["type"] == "missing":
+        return not any(isinstance(step, int) for step in error["loc"])
+    return error["type"] in ("auth", "empty_selector", "missing_username")
 
 
 def _outermost(error: ValidationError) -> list[ErrorDetails]:

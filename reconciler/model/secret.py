@@ -31,6 +31,9 @@ def _check(reference: dict[str, str]) -> dict[str, str]:
 SecretReference = Annotated[
     dict[StrictStr, StrictStr],
     AfterValidator(_check),
-    Field(min_length=1, max_length=1, examples=[{"env": "APP_PASSWORD"}, {"file": "id_ed25519"}]),
+    Field(
+        examples=[{"env": "APP_PASSWORD"}, {"file": "id_ed25519"}],
+        json_schema_extra={"minProperties": 1, "maxProperties": 1},
+    ),
 ]
 """``{env: NAME}``, ``{file: NAME}`` or ``{PROVIDER: NAME}`` with a provider that the settings define."""

@@ -93,7 +93,8 @@ class ObservedServer:
     """A row of ``servers``, deleted ones too. ``project`` is None for a server nobody owns.
 
     ``definition`` is what the columns say now; it has drifted when its hash is not ``applied_hash``.
-    ``renamed_from`` is the ``formerly`` that gave the row its name.
+    ``renamed_from`` is the ``formerly`` that gave the row its name; of a ``spoilt`` row (a column that
+    cannot be read) nobody knows. Unreadable text stands in the document beside metadata and spec.
     """
 
     id: int
@@ -107,6 +108,7 @@ class ObservedServer:
     revision_id: int | None = None
     deleted_at: datetime | None = None
     renamed_from: str | None = None
+    spoilt: bool = False
 
     @property
     def live(self) -> bool:
@@ -121,7 +123,8 @@ class ObservedServer:
 class ObservedTask:
     """A row of ``tasks``, deleted ones too; ``server`` is the server's plain name.
 
-    ``renamed_from`` is the ``formerly`` that gave the row its name or place, as it was written.
+    ``renamed_from`` is the ``formerly`` that gave the row its name or place, as it was written; of a
+    ``spoilt`` row nobody knows.
     """
 
     id: int
@@ -139,6 +142,7 @@ class ObservedTask:
     renamed_from: str | None = None
     next_slot: datetime | None = None
     next_run: datetime | None = None
+    spoilt: bool = False
 
     @property
     def live(self) -> bool:
@@ -151,7 +155,10 @@ class ObservedTask:
 
 @dataclass(frozen=True, slots=True)
 class ObservedProject:
-    """A row of ``projects``; ``spec`` is the one last applied, ``commit`` its hash."""
+    """A row of ``projects``; ``spec`` is the one last applied, ``commit`` its hash.
+
+    ``spoilt``: the column cannot be read, and ``spec`` has the defaults.
+    """
 
     id: int
     name: str
@@ -160,6 +167,7 @@ class ObservedProject:
     revision_id: int | None = None
     commit: str | None = None
     source: str = ""
+    spoilt: bool = False
 
 
 @dataclass(frozen=True, slots=True)

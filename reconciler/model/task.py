@@ -238,12 +238,14 @@ class TaskDeclarationSpec(TaskSpec):
 
     @model_validator(mode="after")
     def _one_of_each(self) -> Self:
-        given = self.model_fields_set
-        exactly_one((name for name in given if getattr(self, name) is not None), ("command", "script"))
-        exactly_one(
-            (name for name in given if getattr(self, name) is not None), ("server", "servers", "selector")
-        )
+        if (self.command is None) == (self.script is None):
+            self._exactly_one("command", "script")
+        if (self.server is None) + (self.servers is None) + (self.selector is None) != 2:
+            self._exactly_one("server", "servers", "selector")
         return self
+
+    def _exactly_one(self, *names: str) -> None:
+        exactly_one((name for name in names if getattr(self, name) is not None), names)
 
 
 class TaskDeclaration(Model):
