@@ -1,6 +1,6 @@
-#!/bin/sh
+#!/usr/bin/env bash
 # The main job on this machine alone: an embedded database, real commands, a status report at the end.
-set -eu
+set -euo pipefail
 cd "$(dirname "$0")/.."
 reconciler=$PWD/.venv/bin/reconciler
 

@@ -10,31 +10,29 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reconciler.cli.common import DEFAULT_PATH, rfc3339, settings_of
+from reconciler.cli.common import rfc3339, settings_of
 from reconciler.cli.console import GREEN, Console, paint
-from reconciler.cli.trees import load_desired, person
+from reconciler.cli.trees import add_path, load_desired, person
 from reconciler.clock import SystemClock
-from reconciler.errors import Refused
+from reconciler.errors import Refused, UsageError
 
 if TYPE_CHECKING:
     from reconciler.apply.request import Applied, ApplyRequest
     from reconciler.model.state import DesiredState
     from reconciler.plan.changes import Plan
+    from reconciler.plan.planfile import SavedPlan
+    from reconciler.store.engine import Database
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """The tree, the consent, the form of the output."""
-    parser.add_argument(
-        "path",
-        nargs="?",
-        metavar="PATH",
-        type=Path,
-        default=Path(DEFAULT_PATH),
-        help=f"folder with manifests (default: {DEFAULT_PATH})",
-    )
+    """The tree or saved plan, the consent, the form of the output."""
+    add_path(parser, "folder with manifests, or a file that `plan --out` wrote")
     parser.add_argument("--yes", action="store_true", help="do not ask")
     parser.add_argument(
         "--allow-deletions", metavar="DIGEST", help="release the deletion guard for the plan of this digest"
+    )
+    parser.add_argument(
+        "--commit", metavar="SHA", help="apply what PATH was in this commit, also an older one (a rollback)"
     )
     parser.add_argument("-o", "--output", choices=("text", "json"), default="text")
 
@@ -42,14 +40,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, console: Console) -> int:
     """Plan, show, ask, apply."""
     from reconciler import bootstrap
-    from reconciler.apply.apply import apply, look
+    from reconciler.apply.apply import apply
     from reconciler.apply.checks import check
 
     settings = settings_of(args)
-    desired = load_desired(args.path, console)
+    request = _request(args, console)
     with bootstrap.database(settings) as db:
-        request = _request(args, desired)
-        plan = look(db, desired)
+        plan = _plan(db, request)
         if args.output == "text":
             _show(plan, args.path, console)
         check(request, plan)
@@ -61,22 +58,45 @@ def run(args: argparse.Namespace, console: Console) -> int:
     return 0
 
 
-def _request(args: argparse.Namespace, desired: DesiredState) -> ApplyRequest:
+def _plan(db: Database, request: ApplyRequest) -> Plan:
+    """What the request comes to now, with its effects where a tree tells them."""
+    from reconciler.apply.look import preview, survey
+    from reconciler.model.state import DesiredState
+
+    if isinstance(request.desired, DesiredState):
+        return survey(db, request.desired, SystemClock().now()).plan
+    return preview(db, request)
+
+
+def _request(args: argparse.Namespace, console: Console) -> ApplyRequest:
     from reconciler.apply.request import ApplyRequest
     from reconciler.manifest.source import is_ancestor
 
     return ApplyRequest(
-        desired=desired,
+        desired=_desired(args, console),
         applied_by=person(),
         owner=f"{person()} (apply)",
         allow_deletions=args.allow_deletions,
         is_ancestor=partial(_is_ancestor, is_ancestor, args.path),
+        allow_older=args.commit is not None,
     )
+
+
+def _desired(args: argparse.Namespace, console: Console) -> DesiredState | SavedPlan:
+    from reconciler.cli.planfiles import read_plan_file
+    from reconciler.plan.planfile import load_plan
+
+    if not args.path.is_file():
+        return load_desired(args.path, console, args.commit)
+    if args.commit is not None:
+        raise UsageError("--commit goes with a folder, not with a saved plan")
+    return load_plan(read_plan_file(args.path))
 
 
 def _is_ancestor(ask: Any, path: Path, older: str, newer: str) -> bool:
     """A commit that this clone does not have (a shallow one) cannot be shown to be older."""
-    return bool(ask(path, older, newer))
+    folder = path if path.is_dir() else Path()
+    return bool(ask(folder, older, newer))
 
 
 def _show(plan: Plan, path: Path, console: Console) -> None:

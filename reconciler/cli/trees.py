@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import getpass
 import os
 import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from reconciler.cli.common import DEFAULT_PATH
 from reconciler.cli.console import Console
 from reconciler.errors import ManifestsInvalid
 
@@ -16,11 +18,26 @@ if TYPE_CHECKING:
     from reconciler.model.state import DesiredState
 
 
-def load_desired(path: Path, console: Console) -> DesiredState:
-    """The tree's desired state; raises ManifestsInvalid after its problems were shown on stderr."""
-    from reconciler.manifest.tree import read_tree
+def add_path(parser: argparse.ArgumentParser, what: str = "folder with manifests") -> None:
+    """PATH, by default the folder of that name."""
+    parser.add_argument(
+        "path",
+        nargs="?",
+        metavar="PATH",
+        type=Path,
+        default=Path(DEFAULT_PATH),
+        help=f"{what} (default: {DEFAULT_PATH})",
+    )
 
-    tree = read_tree(path)
+
+def load_desired(path: Path, console: Console, commit: str | None = None) -> DesiredState:
+    """The desired state of the folder, or of what it was in ``commit``.
+
+    Raises ManifestsInvalid after its problems were shown on stderr.
+    """
+    from reconciler.manifest.tree import read_commit, read_tree
+
+    tree = read_tree(path) if commit is None else read_commit(path, commit)
     try:
         return tree.desired()
     except ManifestsInvalid:

@@ -1,30 +1,52 @@
-"""A folder → what it declares, with the commit it stands at and where it comes from."""
+"""A folder, or a commit's tree → what it declares, with its commit and where it comes from."""
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from reconciler.errors import SourceUnreadable
 from reconciler.manifest.load import Loaded, load_tree
-from reconciler.manifest.source import git_commit, git_source, open_source
-from reconciler.model.state import DesiredState
+from reconciler.manifest.source import GitTree, git_commit, git_root, git_source, open_source
+from reconciler.model.state import Commit, DesiredState
 
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """A tree that was read. ``loaded`` has its problems; ``path`` is the folder."""
+    """A tree that was read. ``loaded`` has its problems; ``path`` is the folder.
+
+    ``commit`` is given where the tree is a commit's own and not the folder's.
+    """
 
     path: Path
     loaded: Loaded
+    commit: Commit | None = None
 
     def desired(self) -> DesiredState:
         """The desired state with commit and source; raises ManifestsInvalid, or SourceUnreadable from git."""
         state = self.loaded.valid_state()
         where = git_source(self.path) or str(self.path.resolve())
-        return replace(state, commit=git_commit(self.path), source=where)
+        return replace(state, commit=self.commit or git_commit(self.path), source=where)
 
 
 def read_tree(path: Path) -> Tree:
     """Read the folder; raises SourceUnreadable where there is none."""
     source = open_source(path)
     return Tree(source.path, load_tree(source))
+
+
+def read_commit(path: Path, revision: str) -> Tree:
+    """Read what the folder ``path`` was in a commit; raises SourceUnreadable for an unknown one.
+
+    The folder itself need not exist any more, but must lie in a git work tree.
+    """
+    root = git_root(path)
+    if root is None:
+        raise SourceUnreadable(
+            f"{path} is in no git work tree, so it has no commits",
+            hint="run this where the manifests' repository is checked out",
+        )
+    inside = os.path.relpath(os.path.realpath(path), root)
+    source = GitTree(root, revision, "" if inside == "." else inside)
+    return Tree(path if path.is_dir() else root, load_tree(source), source.commit)
