@@ -1,7 +1,7 @@
 """Statements over many rows by id: numbers and times written out, texts as parameters.
 
-Building them by hand costs a tenth of what compiling the same expression would. Nothing a person wrote is ever
-put into the text of a statement: only integers and instants, both formatted here.
+Building them by hand costs a tenth of what compiling the same expression would. Nothing a person wrote
+is ever put into the text of a statement: only integers and instants, both formatted here.
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ def number_list(numbers: Iterable[int]) -> str:
 
 
 def sql_time(moment: datetime | None) -> str:
-    """A literal that all three databases take for a DATETIME(6) in UTC; raises ValueError for another zone."""
+    """A literal that all three databases take for a DATETIME(6) in UTC; raises ValueError for another
+    zone.
+    """
     if moment is None:
         return "NULL"
     if moment.tzinfo is not UTC and moment.utcoffset():
@@ -70,7 +72,9 @@ class Words(str):
 
 
 Piece = str | Words | None
-"""What a column is set to: a piece of SQL made here (a literal, a column), a text as ``Words``, or None for NULL."""
+"""What a column is set to: a piece of SQL made here (a literal, a column), a text as ``Words``, or
+None for NULL.
+"""
 
 
 def update_by_id(

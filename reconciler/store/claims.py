@@ -1,8 +1,8 @@
-"""Claims: due tasks locked, their slots written as ledger rows, their next times moved, all by bulk statements.
+"""Claims: due tasks locked, slots written as ledger rows, next times moved, all by bulk statements.
 
-Every function works inside the caller's transaction (``Database.transact``), which must be at READ COMMITTED on the
-servers: at REPEATABLE READ gap locks make claimers deadlock. The order of locks is always tasks, then
-executions, each ascending by id or due time.
+Every function works inside the caller's transaction (``Database.transact``), which must be at READ
+COMMITTED on the servers: at REPEATABLE READ gap locks make claimers deadlock. The order of locks is
+always tasks, then executions, each ascending by id or due time.
 """
 
 from __future__ import annotations
@@ -111,8 +111,8 @@ _OPEN = (
 def due_tasks(connection: Connection, floor: datetime, now: datetime, rows: int) -> list[DueTask]:
     """At most ``rows`` due tasks, longest due first, locked; those that others hold are passed over.
 
-    ``floor`` is a lower bound of their due times: entries that were moved stay in the index while any snapshot is
-    open (a backup), and every scan from the beginning would wade through them.
+    ``floor`` is a lower bound of their due times: entries that were moved stay in the index while any
+    snapshot is open (a backup), and every scan from the beginning would wade through them.
     """
     found = connection.execute(_DUE, {"floor": floor, "now": now, "rows": rows})
     return [DueTask(*row) for row in found]
@@ -168,11 +168,11 @@ class Suspensions:
     projects: Mapping[int, list[Suspension]]
     tasks: Mapping[int, list[Suspension]]
 
-    def of(self, task: DueTask) -> tuple[Suspension, ...]:
+    def touching(self, project_id: int, task_id: int) -> tuple[Suspension, ...]:
         """All that touch this task."""
         if not (self.everything or self.projects or self.tasks):
             return ()
-        return (*self.everything, *self.projects.get(task.project_id, ()), *self.tasks.get(task.id, ()))
+        return (*self.everything, *self.projects.get(project_id, ()), *self.tasks.get(task_id, ()))
 
 
 def suspensions(connection: Connection, since: datetime) -> Suspensions:
@@ -231,8 +231,9 @@ def _insert_rest(connection: Connection, rows: Sequence[NewExecution], now: date
 _INSERTED = 500
 """Rows in one INSERT: with the longest paths still far under the smallest packet limit (16 MB)."""
 _COLUMNS = (
-    "id, task_id, server_id, status, reason, `trigger`, requested_by, attempt, scheduled_for, due_at, finished_at, "
-    "generation, revision_id, path, line, output_bytes, error_bytes, truncated, `count`, created_at"
+    "id, task_id, server_id, status, reason, `trigger`, requested_by, attempt, scheduled_for, due_at, "
+    "finished_at, generation, revision_id, path, line, output_bytes, error_bytes, truncated, `count`, "
+    "created_at"
 )
 
 
@@ -259,9 +260,7 @@ def _insert(connection: Connection, rows: Sequence[NewExecution], now: datetime)
     )
 
 
-def advance(
-    connection: Connection, times: Sequence[tuple[int, datetime | None, datetime | None]]
-) -> None:
+def advance(connection: Connection, times: Sequence[tuple[int, datetime | None, datetime | None]]) -> None:
     """Set (task id, next_slot, next_run). Tasks that share their times take one statement together."""
     time = Times()
     groups: dict[tuple[datetime | None, datetime | None], list[int]] = {}

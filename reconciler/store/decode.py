@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import Row
 
 from reconciler.model.canonical import document_hash
-from reconciler.store.packed import SEPARATOR, Times, number
+from reconciler.store.packed import SEPARATOR, Times, cleaned, number
 from reconciler.store.rows import server_document, task_document
 from reconciler.store.tables import Execution, Task
 from reconciler.store.views import ExecutionView, ServerView, TaskView
@@ -186,14 +186,12 @@ EXECUTION_VALUES = (
     Execution.truncated,
     Execution.count,
     Execution.created_at,
+    cleaned(Execution.path),
+    cleaned(Execution.requested_by),
+    cleaned(Execution.cancel_requested_by),
+    cleaned(Execution.archive),
 )
-EXECUTION_TEXTS = (
-    Execution.path,
-    Execution.requested_by,
-    Execution.cancel_requested_by,
-    Execution.archive,
-)
-"""What ``ExecutionReader`` takes: the values packed as the first column of a row, then the texts."""
+"""What ``ExecutionReader`` takes, packed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,13 +210,12 @@ class ExecutionReader:
     def __init__(self) -> None:
         self._times = Times()
 
-    def view(self, row: Sequence[Any], labels: Labels) -> ExecutionView:
+    def view(self, values: str, labels: Labels) -> ExecutionView:
         """One row as a value."""
-        values, path, requested_by, cancel_requested_by, archive = row
         (
             id_, task_id, status, reason, exit_code, trigger, attempt, scheduled_for, due_at, started_at,
             finished_at, cancel_requested_at, generation, revision_id, line, output_bytes, error_bytes,
-            truncated, count, created_at,
+            truncated, count, created_at, path, requested_by, cancel_requested_by, archive,
         ) = values.split(SEPARATOR)  # fmt: skip
         times = self._times
         return ExecutionView(
@@ -231,14 +228,14 @@ class ExecutionReader:
             reason=reason or None,
             exit_code=number(exit_code),
             trigger=trigger,
-            requested_by=requested_by,
+            requested_by=requested_by or None,
             attempt=int(attempt),
             scheduled_for=times.known(scheduled_for),
             due_at=times.known(due_at),
             started_at=times[started_at],
             finished_at=times[finished_at],
             cancel_requested_at=times[cancel_requested_at],
-            cancel_requested_by=cancel_requested_by,
+            cancel_requested_by=cancel_requested_by or None,
             generation=int(generation),
             revision_id=number(revision_id),
             commit=labels.commit,
@@ -247,7 +244,7 @@ class ExecutionReader:
             output_bytes=int(output_bytes),
             error_bytes=int(error_bytes),
             truncated=truncated != "0",
-            archive=archive,
+            archive=archive or None,
             count=int(count),
             created_at=times.known(created_at),
         )

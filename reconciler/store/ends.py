@@ -59,7 +59,8 @@ def write_starts(connection: Connection, starts: Mapping[int, datetime]) -> int:
 
 
 def write_ends(connection: Connection, outcomes: Sequence[Outcome]) -> int:
-    """Record ends of unfinished rows, and proven ends also over ``lost`` and ``unreachable``; how many applied.
+    """Record ends of unfinished rows, and proven ends also over ``lost`` and ``unreachable``; how many
+    applied.
 
     The lease goes with the end. A ``started_at`` that is known is kept where the outcome has none.
     """
@@ -125,7 +126,9 @@ def lock_tasks(connection: Connection, ids: Sequence[int]) -> dict[int, LockedTa
     enabled = set(
         connection.execute(
             select(server.id).where(
-                server.id.in_({row.server_id for row in rows}), server.status == 1, server.deleted_at.is_(None)
+                server.id.in_({row.server_id for row in rows}),
+                server.status == 1,
+                server.deleted_at.is_(None),
             )
         ).scalars()
     )
@@ -154,17 +157,19 @@ def lock_open_rows(connection: Connection, ids: Sequence[int]) -> dict[int, Open
             _ROW.attempt,
             _ROW.scheduled_for,
             _ROW.requested_by,
-            _ROW.cancel_requested_at.is_not(None),
+            _ROW.cancel_requested_at.is_not(None).label("cancel_requested"),
         )
         .where(_ROW.id.in_(sorted(ids)), _ROW.status == Status.OPEN)
         .order_by(_ROW.id)
         .with_for_update()
     )
-    return {row[0]: OpenRow(*row[:6], bool(row[6])) for row in rows}
+    return {row.id: OpenRow(**row._mapping) for row in rows}
 
 
 def touch_last_runs(connection: Connection, last_runs: Mapping[int, datetime]) -> set[int]:
-    """Move ``last_run`` of tasks forward; the ids of rows that others hold now, and that are still to be done."""
+    """Move ``last_run`` of tasks forward; the ids of rows that others hold now, and that are still to
+    be done.
+    """
     found = connection.execute(
         select(_TASK.id, _TASK.last_run)
         .where(_TASK.id.in_(sorted(last_runs)))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import random
-import struct
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,7 +12,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-import pymysql.err
 from sqlalchemy import URL, Dialect, Engine, create_engine, event, make_url, text
 from sqlalchemy import Connection as Connection
 from sqlalchemy.exc import ArgumentError
@@ -19,16 +19,13 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from reconciler.clock import Clock
 from reconciler.errors import DatabaseBusy, DatabaseForbidden, DatabaseRejected, DatabaseUnavailable
+from reconciler.store.driver import STATEMENT_SECONDS, ServerConnection
 from reconciler.store.faults import mapped
 
 T = TypeVar("T")
 
 CONNECT_SECONDS = 4
 """For each address of the host; two of them and a retry stay under ten seconds."""
-ANSWER_SECONDS = 5
-"""For each answer of the handshake, and for the ping of a connection that was idle."""
-STATEMENT_SECONDS = 60
-"""A statement that answers nothing for so long has lost its server."""
 LOCK_SECONDS = 10
 """innodb_lock_wait_timeout and SQLite's busy timeout: far over any transaction of ours."""
 SESSION = (
@@ -79,8 +76,10 @@ class Database:
     def dialect(self) -> str:
         """``sqlite``, ``mariadb`` or ``mysql``; asks the server the first time."""
         if self._dialect is None:
-            with self.read():
-                pass
+            # the first connection of the engine learns it; a second one might be one too many for the pool
+            if self.engine.dialect.server_version_info is None:
+                with self.read():
+                    pass
             self._dialect = "mariadb" if getattr(self.engine.dialect, "is_mariadb", False) else "mysql"
         return self._dialect
 
@@ -183,8 +182,9 @@ def without_time_limit(connection: Connection) -> None:
 
     For DDL: an ALTER of a large table takes hours. It is closed, not given back, at the end of its block.
     """
-    driver: Any = connection.connection.driver_connection
-    driver._read_timeout = None
+    driver = connection.connection.driver_connection
+    assert isinstance(driver, ServerConnection)
+    driver.wait_at_most(None)
     connection.detach()
 
 
@@ -198,34 +198,22 @@ def _server_engine(url: URL, pool_size: int, recycle: int) -> Engine:
         # a failover or wait_timeout kills pooled connections: a ping costs a round trip, an error a retry
         pool_pre_ping=True,
         isolation_level="READ COMMITTED",
-        # the read timeout of the handshake: a server that accepts and then says nothing is unreachable too
-        connect_args={
-            "connect_timeout": CONNECT_SECONDS,
-            "read_timeout": ANSWER_SECONDS,
-            "write_timeout": STATEMENT_SECONDS,
-        },
+        connect_args={"connect_timeout": CONNECT_SECONDS, "write_timeout": STATEMENT_SECONDS},
         hide_parameters=True,
     )
 
     @event.listens_for(engine, "do_connect")
-    def connect(dialect: Dialect, _: ConnectionPoolEntry, words: Any, options: Any) -> Any:
-        try:
-            return dialect.connect(*words, **options)
-        except (struct.error, LookupError, ValueError, TypeError, AttributeError) as error:
-            # PyMySQL reads whatever comes as a greeting; what another kind of server says breaks it anywhere
-            raise pymysql.err.InternalError(f"no greeting of a database ({type(error).__name__})") from None
+    def connect(
+        _dialect: Dialect, _record: ConnectionPoolEntry, _words: Any, options: Any
+    ) -> ServerConnection:
+        return ServerConnection.dial(**options)
 
     @event.listens_for(engine, "connect")
-    def prepare(connection: Any, _: ConnectionPoolEntry) -> None:
-        with connection.cursor() as cursor:
-            cursor.execute(SESSION)
-        # PyMySQL has one setting for the handshake and for statements, and reads this attribute each time
-        connection._read_timeout = STATEMENT_SECONDS
+    def prepare(connection: ServerConnection, _: ConnectionPoolEntry) -> None:
+        connection.prepare(SESSION)
 
     def ping(connection: Any) -> bool:
-        connection._read_timeout = ANSWER_SECONDS
-        connection.ping(reconnect=False)
-        connection._read_timeout = STATEMENT_SECONDS
+        connection.ping_soon()
         return True
 
     engine.dialect.do_ping = ping  # type: ignore[assignment,method-assign]
@@ -253,9 +241,9 @@ def _sqlite_engine(url: URL, pool_size: int) -> Engine:
     @event.listens_for(engine, "connect")
     def prepare(connection: Any, _: ConnectionPoolEntry) -> None:
         cursor = connection.cursor()
-        # WAL: readers and the one writer do not wait for each other; a killed process loses nothing
-        # with synchronous=NORMAL, only a power cut may lose the last transactions
-        for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "temp_store=MEMORY"):
+        _write_ahead(cursor, file.parent)
+        # with synchronous=NORMAL a killed process loses nothing, a power cut perhaps the last transactions
+        for pragma in ("synchronous=NORMAL", "foreign_keys=ON", "temp_store=MEMORY"):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 
@@ -265,6 +253,22 @@ def _sqlite_engine(url: URL, pool_size: int) -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
 
     return engine
+
+
+def _write_ahead(cursor: Any, folder: Path) -> None:
+    """Have readers and the one writer not wait for each other; the file itself remembers it.
+
+    The change is the one thing for which SQLite does not wait: it fails at once if anybody else looks at the
+    file. So whoever finds the file still without it takes a lock on the folder first.
+    """
+    if cursor.execute("PRAGMA journal_mode").fetchone()[0] == "wal":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        cursor.execute("PRAGMA journal_mode=WAL")
+    finally:
+        os.close(descriptor)
 
 
 def _make_file(file: Path) -> None:

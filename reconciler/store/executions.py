@@ -17,7 +17,7 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, func, select
 from reconciler.errors import NotFound
 from reconciler.model.execution import State, Status
 from reconciler.store.cursor import decode, encode
-from reconciler.store.decode import EXECUTION_TEXTS, EXECUTION_VALUES, ExecutionReader, Labels
+from reconciler.store.decode import EXECUTION_VALUES, ExecutionReader, Labels
 from reconciler.store.ids import first_id_at
 from reconciler.store.labels import has_labels
 from reconciler.store.packed import packed
@@ -122,7 +122,7 @@ def executions_by_id(conn: Connection, ids: Sequence[int]) -> list[ExecutionView
     found: dict[int, ExecutionView] = {}
     for keys in _chunks(ids):
         for row in conn.execute(_views().where(Execution.id.in_(keys))):
-            view = reader.view(row[:-4], Labels(*row[-4:]))
+            view = reader.view(row[0], Labels(*row[1:]))
             found[view.id] = view
     return [found[key] for key in ids if key in found]
 
@@ -240,9 +240,7 @@ def _task_conditions(wanted: ExecutionFilter) -> list[ColumnElement[bool]]:
 def _views() -> Any:
     """Everything of an execution but its output, with the names of what it belongs to."""
     return (
-        select(
-            packed(*EXECUTION_VALUES), *EXECUTION_TEXTS, Task.name, Server.name, Project.name, Revision.commit
-        )
+        select(packed(*EXECUTION_VALUES), Task.name, Server.name, Project.name, Revision.commit)
         .join(Task, Task.id == Execution.task_id)
         .join(Server, Server.id == Execution.server_id)
         .join(Project, Project.id == Task.project_id)

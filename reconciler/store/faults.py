@@ -65,6 +65,8 @@ RIGHTS = (
     "GRANT SELECT, INSERT, UPDATE, DELETE on the database; SELECT alone is enough for plan, get, status, "
     "explain and schedule; `reconciler db upgrade` needs CREATE, ALTER, INDEX, DROP and REFERENCES too"
 )
+MYSQL_WORDS = {"SELECT with locking clause": "UPDATE"}
+"""What MySQL calls a SELECT … FOR UPDATE, and the right that it wants for it."""
 
 _DENIED = re.compile(
     r"^(?P<right>[A-Za-z][A-Za-z ,]*) command denied to user .*"
@@ -216,11 +218,12 @@ def _forbidden(error: BaseException, number: int, place: str) -> ReconcilerError
         )
     text = _text(error)
     if denied := _DENIED.search(text):
-        name = _bare(denied["name"])
+        right = MYSQL_WORDS.get(denied["right"], denied["right"])
+        kind, name = denied["kind"], _bare(denied["name"])
         return DatabaseForbidden(
-            f"the database user lacks the right {denied['right']} on {denied['kind']} {name} at {place}",
+            f"the database user lacks the right {right} on {kind} {name} at {place}",
             hint=RIGHTS,
-            details={"right": denied["right"], denied["kind"]: name},
+            details={"right": right, kind: name},
         )
     if needed := _NEEDED.search(text):
         return DatabaseForbidden(
@@ -240,7 +243,8 @@ def _refused(error: BaseException, what: str, place: str) -> ReconcilerError:
 
 
 def _bare(name: str) -> str:
-    return name.replace("`", "").replace("'", "")
+    """Without quotes, and of ``database.table.column`` the last two."""
+    return ".".join(name.replace("`", "").replace("'", "").split(".")[-2:])
 
 
 def _text(error: BaseException) -> str:

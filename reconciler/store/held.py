@@ -50,10 +50,10 @@ _HELD = select(_ROW.id, _ROW.cancel_requested_at.is_not(None), _ROW.cancel_reque
 )
 
 
-def renew(
-    db: Database, connection: Connection, ids: Sequence[int], owner: str, seconds: float
-) -> StillHeld:
-    """Let the leases of these executions last ``seconds`` from now; what was given to others meanwhile is lost."""
+def renew(db: Database, connection: Connection, ids: Sequence[int], owner: str, seconds: float) -> StillHeld:
+    """Let the leases of these executions last ``seconds`` from now; what was given to others
+    meanwhile is lost.
+    """
     mark = "?" if connection.dialect.paramstyle == "qmark" else "%s"
     for chunk in chunks(sorted(ids), _RENEWED):
         connection.exec_driver_sql(
@@ -96,7 +96,10 @@ _LAPSED = (
 def lapsed(db: Database, connection: Connection, rows: int) -> list[Lapsed]:
     """At most ``rows`` executions whose leases are over, the longest over first."""
     found = connection.execute(_LAPSED, {"now": db.now(connection), "rows": rows})
-    return [Lapsed(*row[:3], row[3] or "", *row[4:6], bool(row[6])) for row in found]
+    return [
+        Lapsed(execution_id, task_id, server_id, owner or "", sent, started, bool(cancelled))
+        for execution_id, task_id, server_id, owner, sent, started, cancelled in found
+    ]
 
 
 def give_back(db: Database, connection: Connection, ids: Sequence[int]) -> int:

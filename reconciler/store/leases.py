@@ -13,8 +13,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, func, select, update
 from sqlalchemy.exc import IntegrityError
 
 from reconciler.errors import DatabaseRejected
@@ -23,6 +24,7 @@ from reconciler.store.ids import NODES
 from reconciler.store.tables import Lease
 
 COUNTER = "changes"
+NODE_REST = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,20 +99,26 @@ def holds(db: Database, connection: Connection, held: Held) -> bool:
     )
 
 
-def release(connection: Connection, held: Held) -> None:
-    """End the lease now, if it is still ours. The token stays, so that it keeps growing."""
-    connection.execute(
+def release(connection: Connection, held: Held) -> bool:
+    """End the lease now; False if it is not ours any more. The token stays, so that it keeps growing.
+
+    A lease that ran out and that nobody took is still ours: as the last statement of a transaction this
+    is a fence that keeps nobody waiting meanwhile.
+    """
+    done = connection.execute(
         update(Lease)
         .where(Lease.name == held.name, Lease.owner == held.owner, Lease.token == held.token)
         .values(until=None)
     )
+    return done.rowcount == 1
 
 
 def live(db: Database, connection: Connection, prefix: str) -> list[Held]:
     """All leases whose names begin with ``prefix`` and that somebody holds now."""
     rows = connection.execute(
         select(Lease.name, Lease.owner, Lease.token, Lease.until)
-        .where(Lease.name.startswith(prefix, autoescape=True), Lease.until > db.now(connection))
+        # not LIKE: SQLite's does not tell a from A
+        .where(func.substr(Lease.name, 1, len(prefix)) == prefix, Lease.until > db.now(connection))
         .order_by(Lease.name)
     )
     return [Held(row.name, row.owner, row.token, row.until) for row in rows]
@@ -123,12 +131,23 @@ def lease_node(db: Database, owner: str, seconds: float, start: int) -> tuple[in
     """
     for step in range(NODES):
         node = (start + step) % NODES
-        held = db.transact(
-            lambda connection, node=node: acquire(db, connection, f"node/{node}", owner, seconds)
-        )
+        held = db.transact(partial(acquire, db, name=f"node/{node}", owner=owner, seconds=seconds))
         if held is not None:
             return node, held
     raise DatabaseRejected(f"all {NODES} node numbers are in use", hint="stop some controllers or workers")
+
+
+def return_node(db: Database, connection: Connection, held: Held) -> None:
+    """Give a node number back; nobody gets it for ``NODE_REST`` seconds.
+
+    Its last ids may carry a time a little ahead of the clock (more than 4,096 in a millisecond, a clock that
+    was set back): whoever had the number at once would make the same ones.
+    """
+    connection.execute(
+        update(Lease)
+        .where(Lease.name == held.name, Lease.owner == held.owner, Lease.token == held.token)
+        .values(until=db.now(connection) + timedelta(seconds=NODE_REST))
+    )
 
 
 def raise_counter(connection: Connection) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
-from typing import Protocol
+from contextlib import suppress
+from typing import Protocol, Self
 
 from sqlalchemy import Connection
 
 from reconciler.clock import Clock
+from reconciler.errors import Temporary
 from reconciler.store import leases
 from reconciler.store.engine import Database
 from reconciler.store.ids import ExecutionIds
@@ -31,7 +33,8 @@ class Ids(Protocol):
 
 
 class NodeIds:
-    """Execution ids under a number that this process has leased; implements ``Ids``."""
+    """Execution ids under a number that this process has leased; implements ``Ids``. A short-lived
+    command uses it in a ``with``."""
 
     def __init__(self, db: Database, clock: Clock, owner: str, start: int) -> None:
         """Lease a number, looking from ``start`` (a random number) on.
@@ -43,6 +46,14 @@ class NodeIds:
         self._owner = owner
         self._start = start
         self._lease()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """The number goes back; should that fail, its lease ends by itself."""
+        with suppress(Temporary):
+            self._db.transact(self.release)
 
     def take(self, count: int) -> list[int]:
         """``count`` new ids, ascending."""
@@ -62,8 +73,8 @@ class NodeIds:
         self._lease()
 
     def release(self, connection: Connection) -> None:
-        """Let others have the number."""
-        leases.release(connection, self._held)
+        """Let others have the number, after a rest."""
+        leases.return_node(self._db, connection, self._held)
 
     def _lease(self) -> None:
         number, self._held = leases.lease_node(self._db, self._owner, NODE_SECONDS, self._start)

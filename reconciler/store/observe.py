@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, literal_column, or_, select
 
-from reconciler.model.canonical import document_hash
+from reconciler.model.canonical import Document, document_hash
 from reconciler.model.project import ProjectSpec
 from reconciler.model.state import (
     Definition,
@@ -22,7 +22,7 @@ from reconciler.model.state import (
     Origin,
     TaskKey,
 )
-from reconciler.store.decode import Texts
+from reconciler.store.handmade import Columns, Read
 from reconciler.store.rows import server_document, task_document
 from reconciler.store.tables import Project, Server, Task
 from reconciler.store.types import LongText
@@ -63,29 +63,32 @@ def _without_collector() -> Iterator[None]:
 
 
 def _projects(connection: Connection) -> dict[str, ObservedProject]:
-    rows = connection.execute(
-        select(
-            Project.id,
-            Project.name,
-            Project.spec,
-            Project.spec_hash,
-            Project.revision_id,
-            Project.commit,
-            Project.source,
-        ).order_by(Project.id)
-    )
-    return {
-        row.name: ObservedProject(
+    columns = (
+        Project.id, Project.name, Project.spec_hash, Project.revision_id, Project.commit, Project.source,
+    )  # fmt: skip
+    specs = Columns()
+    found: dict[str, ObservedProject] = {}
+    for row in connection.execute(_raw(select(*columns), "projects.spec").order_by(Project.id)):
+        spec = _project_spec(specs[row.spec])
+        found[row.name] = ObservedProject(
             id=row.id,
             name=row.name,
-            spec=ProjectSpec.model_validate(row.spec),
+            spec=spec or ProjectSpec(),
             spec_hash=row.spec_hash,
             revision_id=row.revision_id,
             commit=row.commit,
             source=row.source,
+            spoilt=spec is None,
         )
-        for row in rows
-    }
+    return found
+
+
+def _project_spec(read: Read) -> ProjectSpec | None:
+    """The project's settings; None where a hand spoilt them."""
+    try:
+        return None if read.unreadable is not None else ProjectSpec.model_validate(read.value)
+    except ValueError:
+        return None
 
 
 def _raw(statement: Select[*tuple[Any, ...]], *columns: str) -> Select[*tuple[Any, ...]]:
@@ -105,15 +108,17 @@ def _servers(connection: Connection, projects: dict[int, str]) -> dict[str, Obse
         Server.protected, Server.project_id, Server.spec_hash, Server.generation, Server.path, Server.line,
         Server.revision_id, Server.deleted_at,
     )  # fmt: skip
-    texts = Texts()
+    all_labels, rests = Columns(), Columns("spec")
     servers: dict[str, ObservedServer] = {}
     for row in connection.execute(
         _raw(select(*columns), "servers.labels", "servers.spec").order_by(Server.id)
     ):
+        labels, rest = all_labels[row.labels], rests[row.spec]
         document = server_document(
             row.host, row.port, row.username, row.environment, _declared_status(row.status, row.deleted_at),
-            texts[row.labels], row.protected, texts[row.spec],
+            labels.value, row.protected, rest.value,
         )  # fmt: skip
+        _show_unreadable(document, labels, rest)
         servers[row.name] = ObservedServer(
             id=row.id,
             name=row.name,
@@ -125,9 +130,25 @@ def _servers(connection: Connection, projects: dict[int, str]) -> dict[str, Obse
             origin=Origin(row.path, row.line),
             revision_id=row.revision_id,
             deleted_at=row.deleted_at,
-            renamed_from=texts[row.spec].get("formerly"),
+            renamed_from=_formerly(rest),
+            spoilt=rest.unreadable is not None,
         )
     return servers
+
+
+def _show_unreadable(document: Document, labels: Read, rest: Read) -> None:
+    """A column that nobody can read is drift, also where all it should say are defaults.
+
+    The text stands beside metadata and spec, so that the hash differs and the plan can show it.
+    """
+    texts = {"labels": labels.unreadable, "spec": rest.unreadable}
+    if labels.unreadable is not None or rest.unreadable is not None:
+        document["unreadable"] = {name: text for name, text in texts.items() if text is not None}
+
+
+def _formerly(rest: Read) -> str | None:
+    formerly = rest.value.get("formerly")
+    return formerly if isinstance(formerly, str) else None
 
 
 def _declared_status(status: int, deleted_at: datetime | None) -> int:
@@ -144,7 +165,7 @@ def _tasks(
         Task.deleted_at, Task.next_slot, Task.next_run,
     )  # fmt: skip
     statement = _raw(select(*columns), "tasks.labels", "tasks.spec")
-    texts = Texts()
+    all_labels, rests = Columns(), Columns("spec")
     tasks: dict[TaskKey, ObservedTask] = {}
     for row in connection.execute(statement.where(Task.project_id == project.id).order_by(Task.id)):
         (
@@ -152,7 +173,10 @@ def _tasks(
             path, line, revision_id, deleted_at, next_slot, next_run, labels, spec,
         ) = row  # fmt: skip
         status = _declared_status(status, deleted_at)
-        document = task_document(command, cron_expr, timezone, status, texts[labels], protected, texts[spec])
+        read, rest = all_labels[labels], rests[spec]
+        document = task_document(command, cron_expr, timezone, status, read.value, protected, rest.value)
+        if read.unreadable is not None or rest.unreadable is not None:
+            _show_unreadable(document, read, rest)
         server = server_names[server_id]
         tasks[name, server] = ObservedTask(
             id=id_,
@@ -169,7 +193,8 @@ def _tasks(
             deleted_at=deleted_at,
             next_slot=next_slot,
             next_run=next_run,
-            renamed_from=texts[spec].get("formerly"),
+            renamed_from=_formerly(rest),
+            spoilt=rest.unreadable is not None,
         )
     return tasks
 

@@ -7,7 +7,7 @@ only tasks whose newest row says nothing of a finished run cost a second one.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -16,7 +16,7 @@ from sqlalchemy import Connection, ScalarSelect, func, select
 from sqlalchemy.orm import aliased
 
 from reconciler.model.execution import Status, Trigger
-from reconciler.store.decode import EXECUTION_TEXTS, EXECUTION_VALUES, ExecutionReader, Labels
+from reconciler.store.decode import EXECUTION_VALUES, ExecutionReader, Labels
 from reconciler.store.executions import BY_SERVER, BY_STATE, executions_by_id
 from reconciler.store.packed import packed
 from reconciler.store.tables import Execution, Revision, Server, Task
@@ -41,37 +41,28 @@ class TaskRuns:
 def task_runs(conn: Connection, tasks: Sequence[TaskView], *, every: bool = False) -> dict[int, TaskRuns]:
     """The runs of each task by its id. ``every``: these are all live tasks, so their ids need not be sent."""
     reader = _Reader(conn, tasks)
-    newest = _newest_slots(conn, list(reader.known), every=every)
-    first = reader.by_id(newest.values())
-    # a row may have been pruned between the two statements
-    seen = {task: first[key] for task, key in newest.items() if key in first}
-    unfinished = [task for task, run in seen.items() if run.status not in _FINISHED]
-    finished = _newest_slots(conn, unfinished, finished=True)
-    second = reader.by_id(finished.values())
+    newest = reader.newest(None if every else list(reader.known))
+    open_or_skipped = [task for task, run in newest.items() if run.status not in _FINISHED]
+    finished = reader.newest(open_or_skipped, finished=True)
+    unknown = set(open_or_skipped)
     open_ones = reader.open(every=every)
-    runs = {}
-    for task in tasks:
-        latest = seen.get(task.id)
-        ended = second.get(finished[task.id]) if task.id in finished else latest
-        runs[task.id] = TaskRuns(latest, ended, tuple(open_ones.get(task.id, ())))
-    return runs
+    return {
+        task.id: TaskRuns(
+            newest.get(task.id),
+            (finished if task.id in unknown else newest).get(task.id),
+            tuple(open_ones.get(task.id, ())),
+        )
+        for task in tasks
+    }
 
 
 def server_contacts(
     conn: Connection, servers: Sequence[ServerView], *, every: bool = False
 ) -> dict[int, ExecutionView]:
     """The newest execution that succeeded or failed on each server, by the server's id."""
-    run = aliased(Execution)
-    newest = (
-        select(run.id)
-        .with_hint(run, f"FORCE INDEX ({BY_SERVER})", "mysql")
-        .where(run.server_id == Server.id, run.status.in_(_FINISHED))
-        .order_by(run.id.desc())
-        .limit(1)
-        .scalar_subquery()
-    )
     wanted = Server.deleted_at.is_(None) if every else Server.id.in_([server.id for server in servers])
-    found = {row[0]: row[1] for row in conn.execute(select(Server.id, newest).where(wanted))}
+    query = select(Server.id, _newest_contact()).where(wanted)
+    found = {row[0]: row[1] for row in conn.execute(query)}
     views = {view.id: view for view in executions_by_id(conn, [key for key in found.values() if key])}
     return {server_id: views[key] for server_id, key in found.items() if key in views}
 
@@ -96,18 +87,16 @@ def recorded_slots(conn: Connection, slots: Mapping[int, datetime]) -> set[int]:
     return found
 
 
-def _newest_slots(
-    conn: Connection, ids: Sequence[int], *, finished: bool = False, every: bool = False
-) -> dict[int, int | None]:
-    """The id of each task's newest row by slot, None for a task without one."""
-    query = select(Task.id, _newest_slot(finished))
-    if every:
-        return {row[0]: row[1] for row in conn.execute(query.where(Task.deleted_at.is_(None)))}
-    found: dict[int, int | None] = {}
-    for start in range(0, len(ids), _KEYS):
-        rows = conn.execute(query.where(Task.id.in_(ids[start : start + _KEYS])))
-        found |= {row[0]: row[1] for row in rows}
-    return found
+def _newest_contact() -> ScalarSelect[int]:
+    run = aliased(Execution)
+    return (
+        select(run.id)
+        .with_hint(run, f"FORCE INDEX ({BY_SERVER})", "mysql")
+        .where(run.server_id == Server.id, run.status.in_(_FINISHED))
+        .order_by(run.server_id.desc(), run.id.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
 
 
 def _newest_slot(finished: bool) -> ScalarSelect[int]:
@@ -115,7 +104,9 @@ def _newest_slot(finished: bool) -> ScalarSelect[int]:
     query = select(run.id).with_hint(run, f"FORCE INDEX ({BY_SLOT})", "mysql").where(run.task_id == Task.id)
     if finished:
         query = query.where(run.status.in_(_FINISHED))
-    return query.order_by(run.scheduled_for.desc(), run.attempt.desc()).limit(1).scalar_subquery()
+    # named from its first column on: MySQL does not see that the outer row has fixed it, and would sort
+    order = (run.task_id.desc(), run.scheduled_for.desc(), run.attempt.desc())
+    return query.order_by(*order).limit(1).scalar_subquery()
 
 
 class _Reader:
@@ -126,21 +117,26 @@ class _Reader:
         self._reader = ExecutionReader()
         self.known = {task.id: task for task in tasks}
 
-    def by_id(self, ids: Iterable[int | None]) -> dict[int | None, ExecutionView]:
-        """The executions with these ids."""
-        keys = [key for key in ids if key is not None]
-        found: dict[int | None, ExecutionView] = {}
-        for start in range(0, len(keys), _KEYS):
-            wanted = Execution.id.in_(keys[start : start + _KEYS])
-            for row in self._conn.execute(_rows().where(wanted)):
-                view = self._view(row)
-                found[view.id] = view
+    def newest(self, ids: Sequence[int] | None, *, finished: bool = False) -> dict[int, ExecutionView]:
+        """The newest row by slot of each of these tasks (None: of all live ones) that has one."""
+        query = (
+            _rows()
+            .select_from(Task)
+            .join(Execution, Execution.id == _newest_slot(finished))
+            .outerjoin(Revision, Revision.id == Execution.revision_id)
+        )
+        if ids is None:
+            return self._by_task(query.where(Task.deleted_at.is_(None)))
+        found: dict[int, ExecutionView] = {}
+        for start in range(0, len(ids), _KEYS):
+            found |= self._by_task(query.where(Task.id.in_(ids[start : start + _KEYS])))
         return found
 
     def open(self, *, every: bool) -> dict[int, list[ExecutionView]]:
         """What has not ended, by task, oldest first; far fewer rows than tasks, so they are read at once."""
         query = (
             _rows()
+            .outerjoin(Revision, Revision.id == Execution.revision_id)
             .with_hint(Execution, f"FORCE INDEX ({BY_STATE})", "mysql")
             .where(Execution.status == Status.OPEN)
             .order_by(Execution.id)
@@ -153,13 +149,15 @@ class _Reader:
                 found[row[0]].append(self._view(row))
         return found
 
+    def _by_task(self, query: Any) -> dict[int, ExecutionView]:
+        # a task that was added since the others were read is not in this report
+        return {row[0]: self._view(row) for row in self._conn.execute(query) if row[0] in self.known}
+
     def _view(self, row: Any) -> ExecutionView:
-        task_id, commit, *values = row
+        task_id, commit, values = row
         task = self.known[task_id]
         return self._reader.view(values, Labels(task.name, task.server, task.project, commit))
 
 
 def _rows() -> Any:
-    return select(Execution.task_id, Revision.commit, packed(*EXECUTION_VALUES), *EXECUTION_TEXTS).outerjoin(
-        Revision, Revision.id == Execution.revision_id
-    )
+    return select(Execution.task_id, Revision.commit, packed(*EXECUTION_VALUES))

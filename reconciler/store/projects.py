@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, CursorResult, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from reconciler.model.canonical import Document, document_hash
+from reconciler.model.revision import RevisionNote
 from reconciler.model.state import Commit
+from reconciler.store.faults import is_duplicate
 from reconciler.store.tables import Project, Revision, User
+
+TEXT = 255
+PLACE = 1000
+"""Characters of the columns; what people write elsewhere may be longer, and must not stop an apply."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,61 +34,75 @@ class RevisionRecord:
     released: str | None = None
 
 
-def ensure_user(connection: Connection, username: str, display_name: str, at: datetime) -> int:
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Who created something: ``username`` is an e-mail address, or ``user@host`` without ``email``."""
+
+    username: str
+    name: str = ""
+    email: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AppliedState:
+    """What is applied of a project now.
+
+    ``commit`` is HEAD's hash, of a dirty tree too; None without git. ``settings`` None: the stored ones stay.
+    """
+
+    name: str
+    settings: Document | None
+    source: str
+    commit: str | None
+    revision_id: int
+    at: datetime
+
+
+def ensure_user(connection: Connection, person: Person, at: datetime) -> int:
     """The id of the user; made where there is none. Usernames are compared exactly."""
+    username = person.username[:TEXT].rstrip() or "unknown"
     wanted = select(User.id).where(User.username == username)
     found = connection.execute(wanted).scalar_one_or_none()
     if found is not None:
         return found
     values = {
         "username": username,
-        "display_name": display_name,
-        "email": username if "@" in username else None,
+        "display_name": person.name[:TEXT],
+        "email": person.email[:TEXT] if person.email else None,
         "created_at": at,
     }
     try:
         with connection.begin_nested():
             connection.execute(insert(User).values(values))
-    except IntegrityError:
-        # another project's apply made the same user a moment ago
-        pass
+    except IntegrityError as error:
+        # somebody else made the same user a moment ago
+        if not is_duplicate(error):
+            raise
     return connection.execute(wanted).scalar_one()
 
 
-def ensure_project(connection: Connection, name: str, at: datetime) -> int:
+def insert_project(connection: Connection, name: str, at: datetime) -> int:
     """The id of a project that is applied for the first time; its spec is written by ``record_applied``."""
-    connection.execute(
+    result = connection.execute(
         insert(Project).values(
             name=name, source="", spec={}, spec_hash=document_hash({}), created_at=at, updated_at=at
         )
     )
-    return connection.execute(select(Project.id).where(Project.name == name)).scalar_one()
+    return _new_id(result)
 
 
-def record_applied(
-    connection: Connection,
-    project_id: int,
-    name: str,
-    document: Document,
-    source: str,
-    commit: Commit | None,
-    revision_id: int,
-    at: datetime,
-) -> None:
-    """What is applied now: the project's settings, its source and its commit (NULL of a dirty tree)."""
-    connection.execute(
-        update(Project)
-        .where(Project.id == project_id)
-        .values(
-            name=name,
-            spec=document,
-            spec_hash=document_hash(document),
-            source=source,
-            commit=None if commit is None else commit.hash,
-            revision_id=revision_id,
-            updated_at=at,
-        )
-    )
+def record_applied(connection: Connection, project_id: int, applied: AppliedState) -> None:
+    """What is applied now: the project's settings, its source and its commit."""
+    values: dict[str, Any] = {
+        "name": applied.name,
+        "source": applied.source[:PLACE],
+        "commit": applied.commit,
+        "revision_id": applied.revision_id,
+        "updated_at": applied.at,
+    }
+    if applied.settings is not None:
+        values |= {"spec": applied.settings, "spec_hash": document_hash(applied.settings)}
+    connection.execute(update(Project).where(Project.id == project_id).values(values))
 
 
 def insert_revision(connection: Connection, project_id: int, record: RevisionRecord) -> int:
@@ -92,11 +112,11 @@ def insert_revision(connection: Connection, project_id: int, record: RevisionRec
         insert(Revision).values(
             project_id=project_id,
             commit=None if commit is None else commit.hash,
-            branch=None if commit is None else commit.branch,
-            author=None if commit is None else commit.author[:255],
+            branch=None if commit is None or commit.branch is None else commit.branch[:TEXT],
+            author=None if commit is None else commit.author[:TEXT],
             message=None if commit is None else commit.message,
             dirty=int(commit is not None and commit.dirty),
-            applied_by=record.applied_by[:255],
+            applied_by=record.applied_by[:TEXT],
             applied_at=record.applied_at,
             digest=record.digest,
             released=record.released,
@@ -104,5 +124,30 @@ def insert_revision(connection: Connection, project_id: int, record: RevisionRec
             changes=record.changes,
         )
     )
-    (revision_id,) = result.inserted_primary_key or (0,)
-    return int(revision_id)
+    return _new_id(result)
+
+
+def is_revision(connection: Connection, number: int, digest: str, applied_by: str, at: datetime) -> bool:
+    """Whether this very revision is there: numbers that were rolled back may be given again."""
+    found = connection.execute(
+        select(Revision.id).where(
+            Revision.id == number,
+            Revision.digest == digest,
+            Revision.applied_by == applied_by[:TEXT],
+            Revision.applied_at == at,
+        )
+    )
+    return found.first() is not None
+
+
+def revision_notes(connection: Connection, numbers: Iterable[int]) -> dict[int, RevisionNote]:
+    """Who applied these revisions, by id; unknown ones are absent."""
+    columns = Revision.id, Revision.applied_by, Revision.applied_at, Revision.commit, Revision.author
+    rows = connection.execute(select(*columns).where(Revision.id.in_(sorted(set(numbers)))))
+    return {row.id: RevisionNote(*row) for row in rows}
+
+
+def _new_id(result: CursorResult[Any]) -> int:
+    key = result.inserted_primary_key
+    assert key is not None  # of a single INSERT the driver always knows it
+    return int(key[0])

@@ -1,4 +1,6 @@
-"""Specs of rows, each distinct text validated once: what claiming and taking read thousands of times a second."""
+"""Specs of rows, each distinct text validated once: what claiming and taking read thousands of times
+a second.
+"""
 
 from __future__ import annotations
 
@@ -36,9 +38,7 @@ def scheduling_spec(cron_expr: str | None, timezone: str, rest: str) -> TaskSpec
         raise _spoilt(error) from error
 
 
-def whole_task_spec(
-    command: str, cron_expr: str | None, timezone: str, status: int, rest: str
-) -> TaskSpec:
+def whole_task_spec(command: str, cron_expr: str | None, timezone: str, status: int, rest: str) -> TaskSpec:
     """The spec of a task's row; raises SpecSpoilt."""
     if len(command) + len(rest) > _SMALL:
         return _task_spec.__wrapped__(command, cron_expr, timezone, status, rest)
@@ -76,6 +76,8 @@ def _spoilt(error: Exception) -> SpecSpoilt:
     # pydantic's own text quotes the values, which may be long and private
     errors = getattr(error, "errors", None)
     if callable(errors):
-        places = [".".join(map(str, item["loc"])) + ": " + item["type"] for item in errors(include_input=False)]
+        places = [
+            ".".join(map(str, item["loc"])) + ": " + item["type"] for item in errors(include_input=False)
+        ]
         return SpecSpoilt("; ".join(places[:5]))
     return SpecSpoilt(f"{type(error).__name__} in the column spec")

@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from reconciler.store.types import Json, Key, LongText, MediumText, UtcDateTime
+from reconciler.store.types import Json, Key, LongText, MediumText, PackedJson, UtcDateTime
 
 SERVER_TABLE = {
     "mysql_engine": "InnoDB",
@@ -246,7 +246,7 @@ class Revision(Base):
     released: Mapped[str | None] = mapped_column(String(64))
     """The digest that released a tripped guard."""
     counts: Mapped[dict[str, Any]]
-    changes: Mapped[list[Any]]
+    changes: Mapped[list[Any]] = mapped_column(PackedJson)
 
 
 class Override(Base):

@@ -1,7 +1,8 @@
 """Takes: waiting rows looked for without locks, then taken under one, so that no limit is ever overshot.
 
-``lock`` is one row that every taker on this database locks first: counting what runs and adding to it happens one
-taker after another. A transaction holds it for a few milliseconds, for a whole batch of runs.
+``lock`` is one row that every taker on this database locks first: counting what runs and adding to it
+happens one taker after another. A transaction holds it for a few milliseconds, for a whole batch of
+runs.
 """
 
 from __future__ import annotations
@@ -135,7 +136,12 @@ def waiting(
     if after is not None:
         query = _NEXT_PAGE
         # an empty list would be no list: no id is 0
-        values |= {"at": after[0], "id": after[1], "servers": list(but_servers) or [0], "tasks": list(but_tasks) or [0]}
+        values |= {
+            "at": after[0],
+            "id": after[1],
+            "servers": list(but_servers) or [0],
+            "tasks": list(but_tasks) or [0],
+        }
     found = [_waiting_row(tuple(row)) for row in connection.execute(query, values)]
     return sorted(found, key=lambda row: (row.due_at, row.id))
 
@@ -147,7 +153,7 @@ _DUE_AND_WAITING = and_(
     _ROW.due_at <= bindparam("now"),
 )
 _ANY = select(_ROW.id).with_hint(Execution, WAITING_INDEX, "mysql").where(_DUE_AND_WAITING).limit(1)
-_SERVER_SPEC = (
+SERVER_SPEC = (
     _SERVER.name,
     _SERVER.host,
     _SERVER.port,
@@ -181,10 +187,11 @@ def _page(condition: ColumnElement[bool]) -> Select[Any]:
     project = Project.__table__.c
     return (
         select(
-            found.c.id, found.c.task_id, found.c.server_id, _TASK.project_id, found.c.attempt, found.c.trigger,
-            found.c.requested_by, found.c.scheduled_for, found.c.due_at, project.name, _TASK.name, _TASK.deleted_at,
+            found.c.id, found.c.task_id, found.c.server_id, _TASK.project_id, found.c.attempt,
+            found.c.trigger, found.c.requested_by, found.c.scheduled_for, found.c.due_at,
+            project.name, _TASK.name, _TASK.deleted_at,
             _TASK.command, _TASK.cron_expr, _TASK.timezone, _TASK.status, type_coerce(_TASK.spec, Text),
-            _SERVER.deleted_at, *_SERVER_SPEC,
+            _SERVER.deleted_at, *SERVER_SPEC,
         )
         .join_from(found, Task, _TASK.id == found.c.task_id)
         .join(Server, _SERVER.id == found.c.server_id)
@@ -207,22 +214,22 @@ _NEXT_PAGE = _page(
 
 def _waiting_row(row: tuple[Any, ...]) -> WaitingRow:
     return WaitingRow(
-        *row[:5],
-        Trigger(row[5]),
-        row[6] is not None,
-        *row[7:11],
+        id=row[0],
+        task_id=row[1],
+        server_id=row[2],
+        project_id=row[3],
+        attempt=row[4],
+        trigger=Trigger(row[5]),
+        manual=row[6] is not None,
+        scheduled_for=row[7],
+        due_at=row[8],
+        project=row[9],
+        task=row[10],
         task_live=row[11] is None,
         task_columns=TaskColumns(*row[12:17]),
         server_live=row[17] is None,
         server_columns=ServerColumns(*row[18:]),
     )
-
-
-_NEXT = (
-    select(func.min(_ROW.due_at))
-    .with_hint(Execution, WAITING_INDEX, "mysql")
-    .where(_ROW.status == Status.OPEN, _ROW.due_at > bindparam("now"))
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +241,11 @@ class Glance:
     next_slot_due: datetime | None
 
 
+_NEXT = (
+    select(func.min(_ROW.due_at))
+    .with_hint(Execution, WAITING_INDEX, "mysql")
+    .where(_ROW.status == Status.OPEN, _ROW.due_at > bindparam("now"))
+)
 _NEXT_SLOT = (
     select(func.min(_TASK.next_run))
     .where(_TASK.status == 1, _TASK.next_run > bindparam("now"))
@@ -301,7 +313,8 @@ def take(
     listed = number_list(sorted(ids))
     mark = ""
     if sent:
-        mark = f", start_sent_at = CASE WHEN id IN ({number_list(sorted(sent))}) THEN {sql_time(now)} ELSE NULL END"
+        began = f"WHEN id IN ({number_list(sorted(sent))}) THEN {sql_time(now)}"
+        mark = f", start_sent_at = CASE {began} ELSE NULL END"
     statement = (
         f"UPDATE task_executions SET lease_owner = {_mark(connection)}, "
         f"lease_until = {lease_end(db, connection, lease_seconds)}{mark} "
@@ -346,7 +359,7 @@ def close_waiting(
 def servers_named(connection: Connection, names: Collection[str]) -> dict[str, ServerColumns]:
     """Live servers by name: the hops on the way to others."""
     rows = connection.execute(
-        select(*_SERVER_SPEC).where(_SERVER.name.in_(sorted(names)), _SERVER.deleted_at.is_(None))
+        select(*SERVER_SPEC).where(_SERVER.name.in_(sorted(names)), _SERVER.deleted_at.is_(None))
     )
     return {row[0]: ServerColumns(*row) for row in rows}
 
@@ -354,7 +367,9 @@ def servers_named(connection: Connection, names: Collection[str]) -> dict[str, S
 def server_specs(connection: Connection, ids: Collection[int]) -> dict[int, ServerSpec]:
     """The specs of servers by id; those that hold no valid one are absent."""
     found: dict[int, ServerSpec] = {}
-    for key, *columns in connection.execute(select(_SERVER.id, *_SERVER_SPEC).where(_SERVER.id.in_(sorted(ids)))):
+    for key, *columns in connection.execute(
+        select(_SERVER.id, *SERVER_SPEC).where(_SERVER.id.in_(sorted(ids)))
+    ):
         with suppress(SpecSpoilt):
             found[key] = server_spec_of(ServerColumns(*columns))
     return found

@@ -1,0 +1,1 @@
+"""The database room, on all three databases."""
