@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.clock import Clock
 from reconciler.errors import SecretUnavailable
+from reconciler.execute.archive import GuardedArchive
 from reconciler.execute.control import Archive, Control
 from reconciler.execute.fault import Fault
 from reconciler.execute.host import Host
@@ -51,6 +52,7 @@ class Executors:
         self._connections: Connections | None = None
         self._running: dict[int, Control] = {}
         self._stopping: tuple[str, float | None] | None = None
+        self._closed = False
 
     def run(self, job: Job, control: Control) -> Outcome:
         """See `Executor.run`."""
@@ -86,7 +88,8 @@ class Executors:
     def close(self) -> None:
         """End all connections. Runs that still go on lose theirs, so call `stop` and wait for them first."""
         with self._lock:
-            connections, self._connections = self._connections, None
+            self._closed = True
+            connections = self._connections
         if connections is not None:
             connections.close()
 
@@ -107,7 +110,7 @@ class Executors:
                 )
         archive = None
         if job.spec.output.archive and self._archive is not None:
-            archive = self._archive(job)
+            archive = GuardedArchive(self._archive, job)
         return PlainRun(job, control, host, secrets, self._clock, archive).outcome()
 
     def _host(self, job: Job) -> Host:
@@ -125,6 +128,8 @@ class Executors:
         from reconciler.execute.ssh.pool import Connections
 
         with self._lock:
+            if self._closed:
+                raise Fault(Reason.CANCELLED, "cancelled before its start: reconciler is shutting down")
             if self._connections is None:
                 self._connections = Connections(self._secrets, self._settings.known_hosts, self._clock)
             return SshHost(self._connections, (*job.jumps, job.server))

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable
 
 from reconciler.execute.capture import Capture
 from reconciler.execute.control import Archive, Control, Stream
 from reconciler.execute.mask import Masker
 from reconciler.model.execution import CapturedStream
-
-_log = logging.getLogger(__name__)
 
 NOISE_KEPT = 4096
 """Bytes kept of what a login shell prints before our line: enough to explain a start that failed."""
@@ -77,9 +74,5 @@ class Intake:
             return
         self._capture.write(data)
         if self._archive is not None:
-            try:
-                self._archive.write(self._stream, data)
-            except Exception:
-                _log.exception("the archive took no more of a run's output")
-                self._archive = None
+            self._archive.write(self._stream, data)
         self._control.output(self._stream, data)

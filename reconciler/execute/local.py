@@ -90,10 +90,15 @@ class LocalShell:
         self._watch(process.stdout, "stdout")
         self._watch(process.stderr, "stderr")
         self._selector.register(self._bell, selectors.EVENT_READ)
-        self._end: int | None = os.pidfd_open(process.pid)
-        self._selector.register(self._end, selectors.EVENT_READ)
         self._closed = False
         self._lock = threading.Lock()
+        self._end: int | None = None
+        try:
+            self._end = os.pidfd_open(process.pid)
+            self._selector.register(self._end, selectors.EVENT_READ)
+        except (AttributeError, OSError):
+            # a kernel before 5.3, or not Linux
+            threading.Thread(target=self._await_end, name="child", daemon=True).start()
 
     def _watch(self, pipe: IO[bytes], stream: Stream) -> None:
         os.set_blocking(pipe.fileno(), False)
@@ -132,6 +137,10 @@ class LocalShell:
                     del self._open[key.fd]
                     pipe.close()
         return found
+
+    def _await_end(self) -> None:
+        self._process.wait()
+        self.wake()
 
     def _forget_end(self) -> None:
         if self._end is not None:

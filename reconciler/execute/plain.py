@@ -1,6 +1,7 @@
 """Runs a job on one shell whose life is the connection's: the protocol for hosts that keep nothing.
 
-The durable protocol, whose runs outlive us, stands beside this one and is chosen by `Executors`.
+Another protocol, such as one whose runs outlive us, has its place beside this one: it takes the same job,
+control and host and gives an Outcome, and `Executors` chooses.
 """
 
 from __future__ import annotations
@@ -62,16 +63,11 @@ class PlainRun:
         """Run to the end. Never raises for what the host or the way to it does."""
         if self.job.started_at is not None:
             return self._abandoned(self.job.started_at)
-        if self.control.cancelled.is_set():
-            return self._close(
-                Verdict(Status.FAILED, Reason.CANCELLED, message=f"cancelled before its start: {self._why()}")
-            )
         try:
+            self._check_wanted()
             shell = self.host.open(self.job.spec.run_as, self.job.execution_id, self.control.cancelled)
         except Fault as fault:
-            why = f"cancelled before its start: {self._why()}"
-            message = why if fault.reason is Reason.CANCELLED else fault.message
-            return self._close(Verdict(Status.FAILED, fault.reason, message=message))
+            return self._close(self._not_begun(fault))
         try:
             with self.control.waking(shell.wake):
                 self._follow(shell)
@@ -80,6 +76,16 @@ class PlainRun:
             if self._ending is not None:
                 self._ending.join()
         return self._close(judge(self._facts, self.job.spec))
+
+    def _check_wanted(self) -> None:
+        if self.control.cancelled.is_set():
+            raise Fault(Reason.CANCELLED, "")
+
+    def _not_begun(self, fault: Fault) -> Verdict:
+        message = fault.message
+        if fault.reason is Reason.CANCELLED and self.control.cancelled.is_set():
+            message = f"cancelled before its start: {self._why()}"
+        return Verdict(Status.FAILED, fault.reason, message=message)
 
     def _follow(self, shell: Shell) -> None:
         shell.send(start_script(self.job, self.secrets))

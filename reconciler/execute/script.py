@@ -64,7 +64,7 @@ def start_script(job: Job, secrets: Mapping[str, bytes]) -> bytes:
         b"{",
         b"r_id=%d r_mark=%s" % (job.execution_id, quote(mark(job))),
         b"r_dir=%s r_grace=%d" % (quote(folder), spec.kill_grace),
-        b"r_tree=" + quote(_text("tree.sh")),
+        b"r_tree=" + _quoted("tree.sh"),
         b"r_parent=$PPID" if spec.run_as is not None else b"r_parent=",
         b"r_name=%s r_text=%s" % (quote(name), quote(text if interpreter else "")),
         _text("start.sh"),
@@ -97,3 +97,8 @@ def _text(name: str) -> bytes:
     """A script without comments and indents: shells that read byte by byte have less to read."""
     text = resources.files("reconciler.execute").joinpath("sh", name).read_text(encoding="utf-8")
     return _COMMENT.sub("", text).strip().encode()
+
+
+@cache
+def _quoted(name: str) -> bytes:
+    return quote(_text(name))

@@ -94,7 +94,9 @@ class Sshd(Service):
             f"HostKey {self.host_key_file}",
             f"AuthorizedKeysFile {self.authorized_keys}",
             f"PidFile {self.folder / 'pid'}",
-            f"SetEnv {MARKER}={value}",
+            # Debian's bash reads ~/.bashrc under sshd unless it thinks itself nested: what a developer's
+            # rc file does (and waits for) is no part of our tests.
+            f"SetEnv {MARKER}={value} SHLVL=9",
             f"AllowUsers {self.user}",
             # The folder lies below /tmp, which everyone may write to; strict modes refuse that.
             "StrictModes no",

@@ -61,7 +61,8 @@ r_add() {
     r_more=1
 }
 
-# r_find: sets r_found to all living processes of the run, its shell first.
+# r_find: sets r_found to all living processes of the run, parents before their children: a shell that
+# hears of its child's end before it gets its own signal would go on to its next command.
 r_find() {
     r_found= r_pids=' ' r_ours=
     [ -n "$r_start" ] && r_lives "$r_root" "$r_start" && r_add "$r_root"
@@ -83,6 +84,9 @@ r_find() {
     for r_item in $r_found; do
         case " $r_known " in *" $r_item "*) ;; *) r_known="$r_known $r_item" ;; esac
     done
+    # by start, then by number
+    r_list=$(printf '%s\n' $r_found | sort -t : -k 2n -k 1n 2>/dev/null)
+    [ -z "$r_list" ] || r_found=$r_list
 }
 
 # r_send SIGNAL: to all that r_find found.

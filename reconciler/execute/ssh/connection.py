@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import paramiko
 
@@ -13,12 +13,13 @@ from reconciler.execute.fault import Fault
 from reconciler.execute.ssh.dial import Patience, discard
 from reconciler.execute.ssh.faults import fault_of
 from reconciler.execute.ssh.shell import ChannelShell
-from reconciler.execute.ssh.transport import Link
+from reconciler.execute.ssh.transport import Link, Tunnel
 from reconciler.model.execution import Hop, Reason
 
 OPEN_SECONDS = 10.0
 """A connection that opens no channel in this time is given no further runs."""
 ANSWER_SECONDS = 5.0
+"""How long a jump host may take to show that it is there."""
 REFUSED_SECONDS = 30.0
 """How long a server with none of our sessions may refuse one before that is a fault."""
 RETRY_SECONDS = 0.02
@@ -27,7 +28,10 @@ MAX_CHANNELS = 20_000
 """paramiko remembers every channel number it has seen; after this many a fresh connection takes over."""
 SILENT_SECONDS = 60.0
 """Without a packet in spite of keepalives: the other side is gone, though TCP does not know."""
+LONGEST_LOOK_SECONDS = 10.0
+"""Of the time between two looks no more than this counts as silence."""
 IDLE_SECONDS = 300.0
+"""A connection without users is kept this long."""
 
 
 class Gone(Exception):
@@ -50,7 +54,8 @@ class Connection:
         self._channels = 0
         self._queue = threading.Lock()
         self._heard = -1
-        self._heard_at = self._idle_since = clock.monotonic()
+        self._silence = 0.0
+        self._looked_at = self._idle_since = clock.monotonic()
         self._closed: str | None = None
 
     # ---- use
@@ -74,22 +79,32 @@ class Connection:
         if last:
             self.close("replaced by a fresh connection")
 
-    def open_shell(self, command: str, patience: Patience, on_close: Callable[[], None]) -> ChannelShell:
-        """Start ``command`` on a new session. Raises Gone, or Fault (cancelled, start-failed)."""
-        channel = self._open_session(patience)
+    def open_shell(self, command: str, patience: Patience) -> ChannelShell:
+        """Start ``command`` on a new session, in line if need be.
+
+        Raises Gone, or Fault (cancelled, start-failed). The shell's `close` releases the connection.
+        """
+        return self._shell(self._open_session(patience), command)
+
+    def open_shell_now(self, command: str) -> ChannelShell | None:
+        """The same without a line: None if the server has enough sessions for now."""
+        channel = self._try_session()
+        return None if channel is None else self._shell(channel, command)
+
+    def _shell(self, channel: paramiko.Channel, command: str) -> ChannelShell:
 
         def closed() -> None:
             with self._freed:
                 self._sessions -= 1
                 self._freed.notify()
-            on_close()
+            self.release()
 
         shell = ChannelShell(self.link, channel, self.why_gone, closed)
         shell.start(command)
         return shell
 
-    def open_tunnel(self, hop: Hop, patience: Patience) -> paramiko.Channel:
-        """A channel to another server's ssh port. Raises Gone, or Fault unreachable."""
+    def open_tunnel(self, hop: Hop, patience: Patience) -> Tunnel:
+        """A way to another server's ssh port. Raises Gone, or Fault unreachable."""
         where = (hop.spec.host, hop.spec.port)
         # The answer may take as long as that server does, so silence would say nothing of this connection.
         self._prove_alive(patience)
@@ -101,7 +116,7 @@ class Connection:
             patience.check()
             raise self._no_tunnel(hop, error) from error
         self._count_channel()
-        return channel
+        return Tunnel(channel)
 
     def _prove_alive(self, patience: Patience) -> None:
         """Raises Gone unless the other side answers within `ANSWER_SECONDS`."""
@@ -187,9 +202,12 @@ class Connection:
         now = self._clock.monotonic()
         heard = self.link.heard
         with self._lock:
+            # when we ourselves stood still for a while, that was not the other side's silence
+            self._silence += min(now - self._looked_at, LONGEST_LOOK_SECONDS)
+            self._looked_at = now
             if heard != self._heard:
-                self._heard, self._heard_at = heard, now
-            silent = now - self._heard_at
+                self._heard, self._silence = heard, 0.0
+            silent = self._silence
             idle = now - self._idle_since if self.users == 0 else 0.0
         if not self.link.is_active():
             self.close(self.why_gone())

@@ -9,6 +9,7 @@ import os
 import select
 import socket
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import paramiko
@@ -26,13 +27,24 @@ GLANCE_SECONDS = 0.2
 """How often a wait looks whether it is still wanted."""
 
 
-class Patience:
-    """How long a start may still take: until ``deadline`` (monotonic seconds) or ``stop``."""
+PAUSES_SECONDS = (0.2, 0.4, 0.8, 1.6)
+"""Before each new try at a server that turned us away."""
 
-    def __init__(self, clock: Clock, deadline: float, stop: threading.Event, server: str) -> None:
+
+class TurnedAway(Fault):
+    """The server hung up before it said who it is, as sshd does beyond MaxStartups: soon it may not."""
+
+
+class Patience:
+    """How long a start may still take: until ``deadline`` (monotonic seconds), ``stop`` or ``closing``."""
+
+    def __init__(
+        self, clock: Clock, deadline: float, stop: threading.Event, closing: threading.Event, server: str
+    ) -> None:
         self._clock = clock
         self._deadline = deadline
         self._stop = stop
+        self._closing = closing
         self._server = server
 
     @property
@@ -40,10 +52,17 @@ class Patience:
         """Seconds, never below 0."""
         return max(0.0, self._deadline - self._clock.monotonic())
 
+    def pause(self, seconds: float) -> None:
+        """Sleep that long, unless it is time to give up: raises as `check` does."""
+        self._clock.wait(self._stop, min(seconds, self.left))
+        self.check()
+
     def check_stop(self) -> None:
         """Raises Fault cancelled."""
         if self._stop.is_set():
             raise Fault(Reason.CANCELLED, "cancelled before its start")
+        if self._closing.is_set():
+            raise Fault(Reason.CANCELLED, "cancelled before its start: reconciler is shutting down")
 
     def check(self) -> None:
         """Raises Fault: cancelled, or unreachable when the time is over."""
@@ -130,6 +149,22 @@ def _connect(sock: socket.socket, address: Any, seconds: float, patience: Patien
         raise OSError(code, os.strerror(code))
 
 
+def dial(
+    hop: Hop,
+    way: Callable[[], Any],
+    known_hosts: KnownHosts,
+    secrets: SecretResolver,
+    patience: Patience,
+) -> Link:
+    """A connection on what ``way`` gives, a few times if the server turns us away. Raises Fault."""
+    for pause in PAUSES_SECONDS:
+        try:
+            return establish(hop, way(), known_hosts, secrets, patience)
+        except TurnedAway:
+            patience.pause(pause)
+    return establish(hop, way(), known_hosts, secrets, patience)
+
+
 def establish(
     hop: Hop, sock: Any, known_hosts: KnownHosts, secrets: SecretResolver, patience: Patience
 ) -> Link:
@@ -143,7 +178,7 @@ def establish(
     try:
         _negotiate(link, hop, trust, patience)
         _verify(link, hop, trust)
-        link.auth_timeout = max(1.0, patience.left)
+        link.auth_timeout = patience.left + 5.0
         log_in(link, hop, secrets, patience.check)
     except BaseException:
         discard(link)
@@ -176,7 +211,8 @@ def _negotiate(link: Link, hop: Hop, trust: Trust, patience: Patience) -> None:
                 f"{', '.join(map(str, trust.keys))}; pin its ssh-ed25519, ecdsa or rsa key",
             )
         options.key_types = usable
-    link.banner_timeout = link.handshake_timeout = max(1.0, patience.left)
+    # ours is over first, and says it better
+    link.banner_timeout = link.handshake_timeout = patience.left + 5.0
     done = threading.Event()
     link.start_client(event=done)
     while not done.wait(0.1) and link.is_active():
@@ -191,7 +227,10 @@ def _negotiate(link: Link, hop: Hop, trust: Trust, patience: Patience) -> None:
             f"{hop.name} has no host key of a kind that is known from {trust.source} ({known}); if its keys "
             "were changed, find out the new ones on the host itself and pin them in hostKeys of the Server",
         ) from error
-    raise fault_of(error, f"{hop.name} ({hop.spec.host}:{hop.spec.port})") from error
+    fault = fault_of(error, f"{hop.name} ({hop.spec.host}:{hop.spec.port})")
+    if not link.remote_version:
+        raise TurnedAway(fault.reason, fault.message) from error
+    raise fault from error
 
 
 def _verify(link: Link, hop: Hop, trust: Trust) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 
 import paramiko
+from paramiko.auth_strategy import AuthFailure
 from paramiko.hostkeys import InvalidHostKey
 from paramiko.pkey import UnknownKeyType
 
@@ -21,7 +22,7 @@ HANDLED: dict[type[BaseException], tuple[Reason, str]] = {
         "it wants a second way of logging in too",
     ),
     paramiko.ssh_exception.UnableToAuthenticate: (Reason.AUTH_FAILED, "it accepted no way of logging in"),
-    paramiko.AuthFailure: (Reason.AUTH_FAILED, "it accepted no way of logging in"),
+    AuthFailure: (Reason.AUTH_FAILED, "it accepted no way of logging in"),
     UnknownKeyType: (Reason.AUTH_FAILED, "the private key is of an unknown kind"),
     paramiko.AuthenticationException: (Reason.AUTH_FAILED, "it refused the login"),
     paramiko.ssh_exception.IncompatiblePeer: (

@@ -7,6 +7,7 @@ import threading
 
 from reconciler.execute.fault import Fault
 from reconciler.execute.ssh.connection import Gone
+from reconciler.execute.ssh.dial import Patience
 from reconciler.execute.ssh.pool import Connections
 from reconciler.execute.ssh.shell import ChannelShell
 from reconciler.model.execution import Hop, Reason
@@ -38,7 +39,10 @@ class SshHost:
         while True:
             connection = self._connections.borrow(self._hops, patience)
             try:
-                return connection.open_shell(command, patience, connection.release)
+                if execution_id is not None:
+                    return connection.open_shell(command, patience)
+                if (shell := connection.open_shell_now(command)) is not None:
+                    return shell
             except Gone as gone:
                 connection.release()
                 if not patience.left:
@@ -47,3 +51,18 @@ class SshHost:
             except BaseException:
                 connection.release()
                 raise
+            else:
+                connection.release()
+                return self._open_beside(command, patience)
+
+    def _open_beside(self, command: str, patience: Patience) -> ChannelShell:
+        """On a connection of its own: who ends runs must not wait in line behind them."""
+        connection = self._connections.extra(self._hops, patience)
+        try:
+            return connection.open_shell(command, patience)
+        except Gone as gone:
+            connection.release()
+            raise Fault(Reason.UNREACHABLE, str(gone)) from gone
+        except BaseException:
+            connection.release()
+            raise

@@ -69,8 +69,8 @@ class Trust:
         known = ", ".join(map(str, self.keys))
         return (
             f"the host key of {server} is not the known one: it shows {shown}, but {self.source} has "
-            f"{known}; either the host was reinstalled or someone is in between: find out on the host itself, "
-            "then change hostKeys of the Server (or known_hosts)"
+            f"{known}; either the host was reinstalled or someone is in between: find out on the host "
+            "itself, then change hostKeys of the Server (or known_hosts)"
         )
 
 

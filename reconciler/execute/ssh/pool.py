@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from reconciler.clock import Clock
 from reconciler.execute.fault import Fault
 from reconciler.execute.secrets import SecretResolver
 from reconciler.execute.ssh.connection import Connection, Gone
-from reconciler.execute.ssh.dial import GLANCE_SECONDS, Patience, connect, establish
+from reconciler.execute.ssh.dial import GLANCE_SECONDS, Patience, connect, dial
 from reconciler.execute.ssh.hostkeys import KnownHosts
 from reconciler.execute.ssh.transport import silence_library
 from reconciler.model.execution import Hop, Reason
@@ -20,8 +21,11 @@ START_SECONDS = 30.0
 DIALS_PER_HOST = 4
 """At once to one address or through one bastion: well under sshd's MaxStartups of 10:30:100."""
 KEEPER_SECONDS = 5.0
+"""How often connections are looked at."""
 LONGEST_BACKOFF = 30.0
+"""Seconds between dials of a server that goes on failing; they double from one second on."""
 FORGET_SECONDS = 600.0
+"""How long a failed server is remembered after its last dial."""
 OPEN_CIRCUIT = 3
 """Failed dials in a row after which runs no longer wait for the next one, but fail at once."""
 
@@ -75,11 +79,10 @@ class Connections:
         self._closing = threading.Event()
         self._keeper: threading.Thread | None = None
 
-    def patience(
-        self, hops: tuple[Hop, ...], stop: threading.Event, seconds: float = START_SECONDS
-    ) -> Patience:
+    def patience(self, hops: tuple[Hop, ...], stop: threading.Event) -> Patience:
         """The time that a start on the last of ``hops`` has."""
-        return Patience(self._clock, self._clock.monotonic() + seconds, stop, hops[-1].name)
+        deadline = self._clock.monotonic() + START_SECONDS
+        return Patience(self._clock, deadline, stop, self._closing, hops[-1].name)
 
     def borrow(self, hops: tuple[Hop, ...], patience: Patience) -> Connection:
         """A usable connection to the last of ``hops`` through the others, held for the caller to release.
@@ -105,14 +108,21 @@ class Connections:
         finally:
             line.dialling.release()
 
+    def extra(self, hops: tuple[Hop, ...], patience: Patience) -> Connection:
+        """A new connection for one user, closed when that one releases it. Raises as `borrow` does."""
+        connection = self._reach(hops, patience)
+        connection.hold()
+        connection.retire()
+        self._watch(connection)
+        return connection
+
     def close(self) -> None:
         """End all connections and the keeper."""
         self._closing.set()
         with self._lock:
             connections = tuple(self._all)
             keeper = self._keeper
-        # those through a jump host first
-        for connection in reversed(connections):
+        for connection in connections:
             connection.close("reconciler is shutting down")
         if keeper is not None:
             keeper.join(KEEPER_SECONDS)
@@ -144,6 +154,11 @@ class Connections:
                 line.fault = fault
             raise
         line.failures, line.fault = 0, None
+        self._watch(connection)
+        return connection
+
+    def _watch(self, connection: Connection) -> None:
+        """Let the keeper look after it."""
         with self._lock:
             self._all.add(connection)
             if self._keeper is None and not self._closing.is_set():
@@ -151,13 +166,12 @@ class Connections:
                 self._keeper.start()
         if self._closing.is_set():
             connection.close("reconciler is shutting down")
-        return connection
 
     def _reach(self, hops: tuple[Hop, ...], patience: Patience) -> Connection:
         hop = hops[-1]
         if len(hops) == 1:
             with self._slot((hop.spec.host, hop.spec.port), patience):
-                link = establish(hop, connect(hop, patience), self._known_hosts, self._secrets, patience)
+                link = dial(hop, partial(connect, hop, patience), self._known_hosts, self._secrets, patience)
             return Connection(hop, link, None, self._clock)
         while True:
             try:
@@ -167,8 +181,8 @@ class Connections:
                 raise Fault(fault.reason, words) from fault
             try:
                 with self._slot(key_of(hops[:-1]), patience):
-                    tunnel = jump.open_tunnel(hop, patience)
-                    link = establish(hop, tunnel, self._known_hosts, self._secrets, patience)
+                    way = partial(jump.open_tunnel, hop, patience)
+                    link = dial(hop, way, self._known_hosts, self._secrets, patience)
                 return Connection(hop, link, jump, self._clock)
             except Gone:
                 jump.release()

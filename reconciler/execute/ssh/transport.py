@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import signal
 from collections.abc import Callable
@@ -38,6 +39,30 @@ class CountingPacketizer(Packetizer):
         message = super().read_message()
         self.heard += 1
         return message
+
+
+class Tunnel:
+    """A channel as another connection's socket. Closing it never raises, as with a real one.
+
+    paramiko closes its socket where an exception would end the connection's thread half way through its
+    cleaning up, and closing a channel sends a message, which fails where the jump host is gone.
+    """
+
+    def __init__(self, channel: paramiko.Channel) -> None:
+        self._channel = channel
+        self.recv = channel.recv
+        self.send = channel.send
+        self.settimeout = channel.settimeout
+        self.getpeername = channel.getpeername
+
+    @property
+    def _closed(self) -> bool:
+        return self._channel.closed
+
+    def close(self) -> None:
+        """Close the channel."""
+        with contextlib.suppress(paramiko.SSHException, OSError, EOFError):
+            self._channel.close()
 
 
 class Exit:
@@ -81,7 +106,7 @@ class Link(paramiko.Transport):
         self.packetizer.set_keepalive(KEEPALIVE_SECONDS, self._ask)
 
     def request_exec(self, channel: paramiko.Channel, command: str) -> None:
-        """As `Channel.exec_command`, without waiting: more may be sent at once; refused, the channel closes."""
+        """As `Channel.exec_command`, without waiting: more may be sent at once; a refusal closes it."""
         message = paramiko.Message()
         message.add_byte(cMSG_CHANNEL_REQUEST)
         message.add_int(channel.remote_chanid)
