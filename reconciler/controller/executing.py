@@ -1,16 +1,19 @@
-"""The executing half of a process: take waiting runs, run them in threads, keep their leases, pass on their ends."""
+"""The executing half of a process: take waiting runs, run them in threads, keep their leases, pass on
+their ends.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from reconciler.clock import Clock
 from reconciler.controller.events import Announcer, Event, EventKind
+from reconciler.controller.following import Following
 from reconciler.controller.loop import Loop
 from reconciler.controller.outage import Outage
 from reconciler.controller.pool import Pool, Run, Runs
+from reconciler.dispatch.dependents import Dependents
 from reconciler.dispatch.leases import LEASE_SECONDS, RENEW_SECONDS, Keeper
 from reconciler.dispatch.scheduler import REPLACED_BY
 from reconciler.dispatch.taker import Taken, Taker
@@ -45,6 +48,7 @@ class Executing:
         clock: Clock,
         outage: Outage,
         announcer: Announcer,
+        dependents: Dependents,
         *,
         workers: int,
         chase: bool,
@@ -58,6 +62,7 @@ class Executing:
         self._chase = chase
         self._writer: Writer | None = None
         self.runs = Runs()
+        self._following = Following(dependents, executor, clock, outage, self.wake)
         self._pool = Pool(workers, self._execute, self.wake)
         self._take_loop = Loop("take", self._take, clock, outage)
         self._keep_loop = Loop("keep", self._keep, clock, outage)
@@ -71,6 +76,7 @@ class Executing:
         """Begin to take; ends go to ``writer``."""
         self._writer = writer
         self._keep_loop.start()
+        self._following.start()
         self._take_loop.start()
 
     def wake(self) -> None:
@@ -78,12 +84,15 @@ class Executing:
         self._take_loop.wake()
 
     def seen(self, next_waiting: datetime | None, next_slot: datetime | None) -> None:
-        """What the last glance showed: the next retry, the next slot of any task. Looks for waiting runs, too."""
+        """What the last glance showed: the next retry, the next slot of any task. Looks for waiting
+        runs, too.
+        """
         self._next_waiting, self._next_slot = next_waiting, next_slot
         self._take_loop.wake()
 
-    def look_for_cancels(self) -> None:
-        """The change counter moved: someone may want a run to end."""
+    def changed(self) -> None:
+        """The change counter moved: something was applied, or someone wants a run to end."""
+        self._following.changed()
         ids = self.runs.ids()
         if ids:
             self._obey(self._keeper.cancels(ids))
@@ -91,7 +100,7 @@ class Executing:
     def recorded(self, recorded: list[Recorded]) -> None:
         """These ends are in the database: their leases are gone and their places free."""
         for item in recorded:
-            self.runs.remove(item.job.execution_id)
+            self._following.recorded(item, self.runs.remove(item.job.execution_id))
         self.wake()
         if self._announcer.heard:
             for item in recorded:
@@ -133,6 +142,7 @@ class Executing:
 
     def stop(self, seconds: float) -> None:
         """Let the threads go; leases are renewed no more."""
+        self._following.stop(seconds)
         self._keep_loop.end()
         if self._keep_loop.ident is not None:
             self._keep_loop.join(seconds)
@@ -152,6 +162,8 @@ class Executing:
             self._begin(taken)
         if not take.taken:
             self._empty_round = max(self._empty_round, asked)
+        if take.closed:
+            return 0.0
         pause = self._pause()
         return min(pause, BLOCKED_SECONDS) if take.blocked else pause
 
@@ -223,7 +235,8 @@ class Executing:
         if run is not None and run.executing and not run.lease_lost:
             run.lease_lost = True
             log.warning(
-                "the lease of execution %d was lost; the run goes on, and how it ends is recorded", execution_id
+                "the lease of execution %d was lost; the run goes on, and how it ends is recorded",
+                execution_id,
             )
 
     def _obey(self, still: StillHeld) -> None:

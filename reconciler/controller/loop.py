@@ -76,4 +76,5 @@ class Loop(threading.Thread):
         now = self._clock.monotonic()
         if now - self._told.get(kind, float("-inf")) >= _REPEAT_SECONDS:
             self._told = {kind: now}
-            log.error("the %s loop failed and goes on: %s", self.name, kind, exc_info=error)
+            log.error("the %s loop failed and goes on: %s", self.name, kind)
+            log.debug("the %s loop failed", self.name, exc_info=error)

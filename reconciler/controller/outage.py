@@ -18,8 +18,8 @@ LONGEST_PAUSE = 5.0
 class Outage:
     """Shared by all loops of a process; every method may be called from any thread.
 
-    ``steady_since`` is the monotonic second from which the database has answered without a failure: -inf if it
-    always has, inf during an outage.
+    ``steady_since`` is the monotonic second from which the database has answered without a failure:
+    -inf if it always has, inf during an outage.
     """
 
     def __init__(self, clock: Clock) -> None:

@@ -45,9 +45,9 @@ class Runs:
         with self._lock:
             self._runs[run.job.execution_id] = run
 
-    def remove(self, execution_id: int) -> None:
+    def remove(self, execution_id: int) -> Run | None:
         with self._lock:
-            self._runs.pop(execution_id, None)
+            return self._runs.pop(execution_id, None)
 
     def get(self, execution_id: int) -> Run | None:
         with self._lock:

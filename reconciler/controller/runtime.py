@@ -12,6 +12,7 @@ from reconciler.controller.executing import Executing
 from reconciler.controller.loop import Loop
 from reconciler.controller.outage import Outage
 from reconciler.controller.scheduling import Scheduling
+from reconciler.dispatch.dependents import Dependents
 from reconciler.dispatch.leases import LEASE_SECONDS, Keeper, Worker, owner_name
 from reconciler.dispatch.reaper import Reaper
 from reconciler.dispatch.scheduler import Scheduler
@@ -108,11 +109,12 @@ class Runtime:
     def stop(self, seconds: float = DRAIN_SECONDS, *, finish: bool = True) -> bool:
         """End in order, within about ``seconds``; whether everything that was begun is recorded.
 
-        No new slots are claimed. With ``finish`` (SIGINT, ``--for``) what is claimed and due still runs; a
-        process that only executes goes on until nothing due waits. Without it (SIGTERM) nothing more is taken.
-        What runs at the end of the time is ended and recorded ``cancelled``; waiting rows stay for others.
+        No new slots are claimed. With ``finish`` (SIGINT, ``--for``) what is claimed and due still
+        runs; a process that only executes goes on until nothing due waits. Without it (SIGTERM) nothing
+        more is taken. What runs at the end of the time is ended and recorded ``cancelled``; waiting
+        rows stay for others.
         """
-        self._finish = finish
+        self._finish = self._finish and finish
         self._deadline = min(self._deadline, self._clock.monotonic() + seconds)
         if self._scheduling is not None:
             self._scheduling.stop(self._left())
@@ -149,6 +151,7 @@ class Runtime:
             self._clock,
             self._outage,
             self._announcer,
+            Dependents(self._db, self._clock, self._ids),
             workers=self._settings.workers,
             chase=not self._schedule,
         )
@@ -174,7 +177,7 @@ class Runtime:
             if self._scheduling is not None:
                 self._scheduling.changed()
             if self._executing is not None:
-                self._executing.look_for_cancels()
+                self._executing.changed()
         return GLANCE_SECONDS
 
     def _reap(self) -> float:

@@ -1,4 +1,4 @@
-"""Which waiting executions could start now: their specs, the way to their servers, and the room that is left."""
+"""Which waiting executions could start now: specs, the way to their servers, the room that is left."""
 
 from __future__ import annotations
 
@@ -39,7 +39,10 @@ class Candidate:
     @property
     def in_line(self) -> bool:
         """Whether earlier runs of the task can be in its way (a retry may be one of a catch-up)."""
-        return self.spec.concurrency != Concurrency.ALLOW or self.row.trigger in (Trigger.CATCH_UP, Trigger.RETRY)
+        return self.spec.concurrency != Concurrency.ALLOW or self.row.trigger in (
+            Trigger.CATCH_UP,
+            Trigger.RETRY,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,10 @@ class Dead:
 
 @dataclass(slots=True)
 class Room:
-    """What is known of the limits. ``here``: runs per server (id) in this process, of which it may have ``share``."""
+    """What is known of the limits.
+
+    ``here``: runs per server (id) that keep threads of this process busy; one server may have ``share``.
+    """
 
     here: Mapping[int, int]
     share: int
@@ -107,9 +113,7 @@ def learn(connection: Connection, room: Room, candidates: Sequence[Candidate]) -
         room.groups.update(dict.fromkeys(groups, 0) | takes.running_of(connection, groups))
 
 
-def candidates_of(
-    connection: Connection, rows: Sequence[WaitingRow]
-) -> tuple[list[Candidate], list[Dead]]:
+def candidates_of(connection: Connection, rows: Sequence[WaitingRow]) -> tuple[list[Candidate], list[Dead]]:
     """The rows that may run, in order, and the ends of those that never will."""
     found: list[Candidate] = []
     dead: list[Dead] = []
@@ -120,7 +124,8 @@ def candidates_of(
         try:
             task, server = _specs(row)
         except SpecSpoilt as error:
-            message = f"the row of task {row.task}@{row.server_columns.name} or of its server holds no valid spec: {error}"
+            key = f"{row.task}@{row.server_columns.name}"
+            message = f"the row of task {key} or of its server holds no valid spec: {error}"
             dead.append(Dead(row.id, Status.FAILED, Reason.INTERNAL, message))
             continue
         found.append(Candidate(row, task, server))
@@ -130,7 +135,10 @@ def candidates_of(
 
 
 def _disabled(row: WaitingRow) -> bool:
-    """An apply closes these itself; this is for a row that came in between. Manual runs ignore the task's switch."""
+    """An apply closes these itself; this is for a row that came in between.
+
+    Manual runs ignore the task's switch.
+    """
     if not row.server_live or not row.server_columns.status or not row.task_live:
         return True
     return not row.task_columns.status and not row.manual
@@ -174,13 +182,14 @@ def _hops(connection: Connection, candidates: Sequence[Candidate]) -> dict[str, 
 def _route(candidate: Candidate, hops: Mapping[str, Hop]) -> tuple[Hop, ...] | str:
     """The hops to dial, first one first; or what is wrong with the way."""
     route: list[Hop] = []
+    name = candidate.row.server_columns.name
     jump = candidate.server.jump
     while jump is not None:
         hop = hops.get(_plain(jump))
         if hop is None:
-            return f"server {_plain(jump)!r}, the jump to {candidate.row.server_columns.name!r}, is not there or holds no valid spec"
+            return f"server {_plain(jump)!r}, the jump to {name!r}, is not there or holds no valid spec"
         if hop in route or len(route) == MAX_JUMPS:
-            return f"the jumps to server {candidate.row.server_columns.name!r} go round in a circle"
+            return f"the jumps to server {name!r} go round in a circle"
         route.insert(0, hop)
         jump = hop.spec.jump
     return tuple(route)

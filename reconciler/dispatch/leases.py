@@ -67,7 +67,7 @@ class Keeper:
         self._warned = False
 
     def renew(self, executions: Sequence[int]) -> StillHeld:
-        """One transaction for all; what of ``executions`` is still ours, and what of it is to be cancelled."""
+        """One transaction for all; which ``executions`` are still ours, and which are to be cancelled."""
         still, offset, numbered = self._db.transact(lambda connection: self._renew(connection, executions))
         if not numbered:
             self._ids.replace()
@@ -89,9 +89,7 @@ class Keeper:
         """This process ends: hand back what it never began, and everything else it is known by."""
         return self._db.transact(lambda connection: self._leave(connection, executions))
 
-    def _renew(
-        self, connection: Connection, executions: Sequence[int]
-    ) -> tuple[StillHeld, float, bool]:
+    def _renew(self, connection: Connection, executions: Sequence[int]) -> tuple[StillHeld, float, bool]:
         if self._worker is not None:
             leases.acquire(self._db, connection, self._worker.lease, self._owner, LEASE_SECONDS)
         numbered = self._ids.renew(connection)

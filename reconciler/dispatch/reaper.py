@@ -21,7 +21,7 @@ _FORGOTTEN_SECONDS = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Reaped:
-    """Executions of vanished owners: those that wait again, and those that ended (``lost`` or ``cancelled``)."""
+    """Executions of vanished owners: those that wait again, those that ended (lost, cancelled)."""
 
     given_back: tuple[int, ...] = ()
     ended: tuple[int, ...] = ()

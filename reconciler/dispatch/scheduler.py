@@ -12,8 +12,8 @@ from reconciler.dispatch.decide import TaskClaim, decide
 from reconciler.store import claims
 from reconciler.store.claims import DueTask, NewExecution
 from reconciler.store.engine import Connection, Database
-from reconciler.store.node import Ids
 from reconciler.store.leases import raise_counter
+from reconciler.store.node import Ids
 from reconciler.store.specs import scheduling_spec
 
 log = logging.getLogger("reconciler.dispatch")
@@ -23,8 +23,8 @@ BATCH = 500
 MAX_ROWS = 5_000
 """Ledger rows in one claim; when many tasks catch up at once, the rest waits for the next one."""
 FLOOR_MARGIN = timedelta(seconds=2)
-"""The scan begins so much before the last time at which nothing due was left: rows that an apply held locked just
-then are found within it, and the index entries that were moved since are few."""
+"""The scan begins so much before the last time at which nothing due was left: rows that an apply held
+locked just then are found within it, and the index entries that were moved since are few."""
 SWEEP_SECONDS = 10.0
 """How often the scan begins at the very beginning: for rows that were locked for longer, or set by hand."""
 PUSH = timedelta(seconds=60)
@@ -123,9 +123,7 @@ class Scheduler:
             floor=min([reached, *(next_run for _, _, next_run in batch.times if next_run is not None)]),
         )
 
-    def _decide_all(
-        self, connection: Connection, tasks: list[DueTask], now: datetime
-    ) -> tuple[_Batch, int]:
+    def _decide_all(self, connection: Connection, tasks: list[DueTask], now: datetime) -> tuple[_Batch, int]:
         names = claims.server_names(connection, [task.server_id for task in tasks])
         unfinished = claims.open_slots(connection, [task.id for task in tasks])
         pauses = claims.suspensions(connection, min(task.next_run for task in tasks))
@@ -145,7 +143,7 @@ class Scheduler:
                     now,
                     self._late_after,
                     unfinished.get(task.id, ()),
-                    pauses.of(task),
+                    pauses.touching(task.project_id, task.id),
                 )
             except (ValueError, OverflowError) as error:
                 self._push(task, key, error, now)
@@ -178,12 +176,12 @@ class Scheduler:
         ]
 
     def _push(self, task: DueTask, key: str, error: Exception, now: datetime) -> None:
-        """One task that cannot be read must not stop the others; its rows say that it was late when it can be again."""
+        """One task that cannot be read must not stop the others; once it can be, its slots are late."""
         if task.id not in self._spoilt:
             self._spoilt.add(task.id)
             log.error(
-                "task %s (row %d) is not scheduled: its row holds no valid spec (%s); apply its project again to put "
-                "it back; next look in %d s",
+                "task %s (row %d) is not scheduled: its row holds no valid spec (%s); apply its project "
+                "again to put it back; next look in %d s",
                 key,
                 task.id,
                 error,

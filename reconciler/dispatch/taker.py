@@ -20,8 +20,8 @@ log = logging.getLogger("reconciler.dispatch")
 
 PAGES = 20
 _LARGEST_PAGE = 256
-"""A take looks through so many pages of waiting rows, each leaving out what was found to have no room; then it gives
-way, for it holds the lock of all takers."""
+"""A take looks through so many pages of waiting rows, each leaving out what was found to have no room;
+then it gives way, for it holds the lock of all takers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Taken:
 
 @dataclass(frozen=True, slots=True)
 class Take:
-    """What one take brought. ``blocked``: something due was left because a limit or an earlier run is in the way."""
+    """What one take brought. ``blocked``: a limit or an earlier run is in the way of something due."""
 
     taken: tuple[Taken, ...] = ()
     blocked: bool = False
@@ -106,7 +106,7 @@ class Taker:
         return found, takes.take(self._db, connection, ids, self._owner, self._lease_seconds, sent, now)
 
     def _look(self, connection: Connection, due: datetime, free: int, here: Mapping[int, int]) -> _Found:
-        """A local run is left to a process that may run it, where there is one; else ours says why it cannot."""
+        """A local run is left to a process that may run it; where there is none, ours says why not."""
         found = _Found()
         room = Room(here, self._share)
         leave_local: bool | None = None

@@ -29,7 +29,7 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """An end that is in the database. ``retry_at``: when the next attempt of its slot is due, if there is one."""
+    """An end that is in the database. ``retry_at``: when its slot's next attempt is due, if any."""
 
     job: Job
     outcome: Outcome
@@ -37,7 +37,9 @@ class Recorded:
 
 
 def size_of(outcome: Outcome) -> int:
-    """About how many bytes the end takes in a statement: characters are up to 4 bytes, so ASCII is measured exactly
-    and anything else by encoding."""
+    """About how many bytes the end takes in a statement: characters are up to 4 bytes, so ASCII is
+    measured exactly and anything else by encoding."""
     texts = (outcome.stdout.text, outcome.stderr.text, outcome.message or "")
-    return _ROW_BYTES + sum(len(text) if text.isascii() else len(text.encode("utf-8", "replace")) for text in texts)
+    return _ROW_BYTES + sum(
+        len(text) if text.isascii() else len(text.encode("utf-8", "replace")) for text in texts
+    )

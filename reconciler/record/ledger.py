@@ -11,8 +11,8 @@ from reconciler.record.batch import Ended, Recorded, Started
 from reconciler.schedule.retry import retry_at
 from reconciler.store import ends as store
 from reconciler.store.claims import NewExecution, insert_executions
-from reconciler.store.engine import Connection, Database
 from reconciler.store.ends import LockedTask, OpenRow
+from reconciler.store.engine import Connection, Database
 from reconciler.store.node import Ids
 
 SHARE_OF_PACKET = 4
@@ -36,10 +36,10 @@ class DatabaseLedger:
         return self._max_bytes
 
     def write(self, starts: Sequence[Started], ends: Sequence[Ended]) -> list[Recorded]:
-        """Record starts and ends. Ends whose retry needs a task that somebody else holds locked are left for later.
+        """Record starts and ends, but those ends whose retry needs a task that somebody holds locked.
 
-        Safe to repeat: a row that has ended is not touched again (but ``lost`` and ``unreachable`` by a proven end),
-        and its retry is inserted only with the end itself.
+        Safe to repeat: a row that has ended is not touched again (but ``lost`` and ``unreachable`` by a
+        proven end), and its retry is inserted only with the end itself.
         """
         return self._db.transact(lambda connection: self._write(connection, starts, ends))
 
@@ -55,7 +55,9 @@ class DatabaseLedger:
         opened: dict[int, OpenRow] = {}
         if wanted:
             # tasks first, as everywhere: a claim locks in this order too
-            tasks = store.lock_tasks(connection, [end.job.task_id for end in ends if end.job.execution_id in wanted])
+            tasks = store.lock_tasks(
+                connection, [end.job.task_id for end in ends if end.job.execution_id in wanted]
+            )
             ends = [end for end in ends if end.job.execution_id not in wanted or end.job.task_id in tasks]
             opened = store.lock_open_rows(connection, [end.job.execution_id for end in ends])
         store.write_starts(connection, {start.job.execution_id: start.at for start in starts})
@@ -75,7 +77,7 @@ class DatabaseLedger:
     def _retry(
         self, job: Job, due_at: datetime, tasks: dict[int, LockedTask], opened: dict[int, OpenRow]
     ) -> NewExecution | None:
-        """The row of the next attempt; None if this end came second, was cancelled, or nothing may run any more."""
+        """The next attempt; None if this end came second, was cancelled, or may not run any more."""
         row = opened.get(job.execution_id)
         task = tasks[job.task_id]
         if row is None or row.cancel_requested or not task.server_enabled:

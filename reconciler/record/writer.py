@@ -38,7 +38,7 @@ class Ledger(Protocol):
     """
 
     def write(self, starts: Sequence[Started], ends: Sequence[Ended]) -> list[Recorded]:
-        """Record them; what came of the ends. One that cannot be written just now is missing, and comes again."""
+        """Record them; what came of the ends. One that has to wait is missing, and comes again."""
         ...
 
     def touch_tasks(self, last_runs: dict[int, datetime]) -> set[int]:
@@ -117,7 +117,9 @@ class Writer(threading.Thread):
         deadline = self._clock.monotonic() + seconds
         with self._lock:
             self._touched_at = float("-inf")
-            self._starts = OrderedDict((key, (start, float("-inf"))) for key, (start, _) in self._starts.items())
+            self._starts = OrderedDict(
+                (key, (start, float("-inf"))) for key, (start, _) in self._starts.items()
+            )
         self._bell.set()
         with self._lock:
             while self._ends or self._starts or self._last_runs:
