@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from reconciler.cli.console import Console
-from reconciler.cli.tables import print_table
+from reconciler.cli.tables import print_items, print_table
 from reconciler.errors import NotFound, UsageError
 from reconciler.report import shapes
 from reconciler.report.build import judge_projects, judge_servers, judge_tasks
@@ -143,7 +143,7 @@ def projects(conn: Connection, request: Request) -> Listed:
 def show(page: Listed, request: Request, console: Console, form: str) -> None:
     """Print a page; how to go on is told on standard error."""
     if form == "json":
-        console.print_json(shapes.page_json(page.items, page.next))
+        print_items(console, {}, "items", page.items, {"next": page.next})
         return
     print_table(console, page.columns, page.rows, request.kind)
     if page.next is not None:

@@ -56,9 +56,9 @@ def run(args: argparse.Namespace, console: Console) -> int:
 def time_range(start: datetime | None, until: datetime | None, now: datetime) -> tuple[datetime, datetime]:
     """From and until, either by default; raises UsageError for a range that is empty or out of all bounds."""
     start = now if start is None else start
-    end = start + DEFAULT_RANGE if until is None else until
-    if not (_EARLIEST <= start <= _LATEST and _EARLIEST <= end <= _LATEST):
+    if any(not _EARLIEST <= moment <= _LATEST for moment in (start, until or start)):
         raise UsageError("--from and --until are times from 1970-01-02 to 9990-01-01")
+    end = start + DEFAULT_RANGE if until is None else until
     if end <= start:
         raise UsageError(
             f"--until {end.isoformat()} is not after --from {start.isoformat()}",

@@ -36,7 +36,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
             hint=f"`reconciler status -o markdown > {args.write_to}` writes it once",
         )
     from reconciler.bootstrap import database
-    from reconciler.cli.tables import painter, print_lines
+    from reconciler.cli.tables import painter, print_items, print_lines
     from reconciler.clock import SystemClock
     from reconciler.report.build import status_report
     from reconciler.report.shapes import status_json
@@ -47,7 +47,9 @@ def run(args: argparse.Namespace, console: Console) -> int:
     with database(settings) as db:
         report = status_report(db, SystemClock().now(), timedelta(seconds=settings.late_after))
     if args.output == "json":
-        console.print_json(status_json(report))
+        shape = status_json(report)
+        objects = shape.pop("objects")
+        print_items(console, shape, "objects", objects, {})
     elif args.output == "markdown":
         console.out.write(status_markdown(report))
     else:

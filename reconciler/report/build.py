@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from reconciler.model.enums import Kind
+from reconciler.model.execution import Status
 from reconciler.report.judge import TaskFacts, judge_project, judge_server, judge_task, longest
 from reconciler.report.layout import printable
 from reconciler.report.overdue import Overdue, find_overdue, suspect_slot
@@ -90,15 +91,19 @@ def judge_tasks(
 
 
 def with_tails(conn: Connection, objects: Sequence[ObjectStatus]) -> list[ObjectStatus]:
-    """The same objects, the first failed ones with the last lines of their error, or else their output."""
-    failed = [item for item in objects if item.needs_attention and item.last is not None][:_TAILS]
-    found = tails(conn, [item.last.id for item in failed if item.last is not None])
+    """The same objects, the newest failures with the last lines of their error, or else their output."""
+    failed = sorted((item.last.id for item in objects if _failed(item) and item.last), reverse=True)
+    found = tails(conn, failed[:_TAILS])
     return [
         replace(item, error_lines=last_lines(found[item.last.id]))
-        if item.last is not None and item.needs_attention and item.last.id in found
+        if item.last is not None and item.last.id in found
         else item
         for item in objects
     ]
+
+
+def _failed(item: ObjectStatus) -> bool:
+    return item.needs_attention and item.last is not None and item.last.status == Status.FAILED
 
 
 def last_lines(output: OutputView, count: int = _LINES) -> tuple[str, ...]:

@@ -102,7 +102,7 @@ def describe_task(conn: Connection, task_id: int, now: datetime, late_after: tim
     plan = plan_of(task, suspensions)
     events: list[tuple[datetime, Note]] = []
     if plan is not None:
-        events = plan.schedule.dst_events(now, now + _YEAR, plan.zone, plan.dst)
+        events = plan.timing.dst_events(now, now + _YEAR)
     return TaskDescription(
         task=task,
         status=judge_tasks(conn, [task], now, late_after)[0],

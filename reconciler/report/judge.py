@@ -14,7 +14,7 @@ from reconciler.model.enums import Kind
 from reconciler.model.execution import Reason, State, Status
 from reconciler.report.overdue import Overdue
 from reconciler.report.status import ObjectStatus
-from reconciler.report.times import span, stamp, zone_or_utc
+from reconciler.report.times import moment_text, span, stamp
 from reconciler.store.views import (
     ExecutionView,
     ProjectView,
@@ -44,6 +44,7 @@ _WORDS: dict[str, str] = {
     Reason.SUPERSEDED: "skipped: superseded by a change or a later run",
 }
 
+_ORDER = list(ConditionType)
 _NO_CONTACT = frozenset({Reason.UNREACHABLE, Reason.AUTH_FAILED, Reason.HOST_KEY})
 
 
@@ -110,7 +111,8 @@ def judge_server(server: ServerView, contact: ExecutionView | None) -> ObjectSta
 
 def judge_project(project: ProjectView, stored: Sequence[StoredCondition]) -> ObjectStatus:
     """The status of a project: what was applied last, and what its controller wrote down."""
-    others = tuple(_from_row(row) for row in stored if row.type != ConditionType.SYNCED)
+    found = (_from_row(row) for row in stored if row.type != ConditionType.SYNCED)
+    others = tuple(sorted(found, key=lambda condition: _ORDER.index(condition.type)))
     stalled = any(row.type is ConditionType.STALLED and row.status is TRUE for row in others)
     revision = project.revision
     if revision is None:
@@ -157,8 +159,8 @@ def scheduled(task: TaskView) -> Condition:
         return say(FALSE, "ServerDisabled", f"server {task.server} is disabled or deleted")
     if task.schedule is None:
         after = task.document["spec"].get("after")
-        if after:
-            return say(FALSE, "AfterOthers", f"it runs after {', '.join(after)}")
+        if isinstance(after, list) and after:
+            return say(FALSE, "AfterOthers", f"it runs after {', '.join(map(str, after))}")
         return say(FALSE, "NoSchedule", "it has no schedule and runs only when asked")
     if task.next_run is None:
         return say(FALSE, "NoNextRun", f"the row has no next run although its schedule is {task.schedule!r}")
@@ -209,14 +211,6 @@ def verdict(run: ExecutionView) -> str:
     if run.finished_at is not None and run.status != Status.SKIPPED:
         text += f" at {stamp(run.finished_at)}"
     return text + (f", attempt {run.attempt}" if run.attempt > 1 else "")
-
-
-def moment_text(moment: datetime, zone_name: str) -> str:
-    """``2026-03-01 02:00 Europe/Berlin (01:00:00 UTC)``; of UTC itself once."""
-    if zone_name == "UTC":
-        return stamp(moment)
-    local = moment.astimezone(zone_or_utc(zone_name)).isoformat(" ", "seconds")[:19]
-    return f"{local.removesuffix(':00')} {zone_name} ({moment.isoformat()[11:19]} UTC)"
 
 
 def _health(facts: TaskFacts, last: Condition) -> Health:

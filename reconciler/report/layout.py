@@ -32,7 +32,7 @@ def plain(text: str, style: Style) -> str:
     return text
 
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ufffe\uffff]")
 
 
 def printable(text: str) -> str:
@@ -80,6 +80,11 @@ def pad(text: str, columns: int, *, right: bool = False) -> str:
     """Filled with spaces to so many columns; ``right``: spaces first, as for numbers."""
     fill = " " * max(0, columns - width(text))
     return fill + text if right else text + fill
+
+
+def counted(number: int, noun: str) -> str:
+    """``1 task``, ``1,200 tasks``."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
 @dataclass(frozen=True, slots=True)

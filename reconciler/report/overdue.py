@@ -11,14 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from reconciler.model.enums import Dst
 from reconciler.model.execution import State
-from reconciler.model.quantity import parse_duration
-from reconciler.model.task import zone
-from reconciler.report.times import span, stamp, zone_or_utc
-from reconciler.schedule.expression import parse
-from reconciler.schedule.invalid import ScheduleInvalid
-from reconciler.schedule.stable import jitter_offset
+from reconciler.report.times import moment_text, stamp
+from reconciler.report.timing import timing_of
 from reconciler.store.views import ExecutionView, SuspensionView, TaskView
 
 _TICK = timedelta(microseconds=1)
@@ -36,8 +31,9 @@ class Overdue:
 
     def message(self, task: TaskView) -> str:
         """One sentence: what should have happened when, and what to look at."""
-        local = self.slot.astimezone(zone_or_utc(task.timezone)).isoformat(" ", "seconds")[:19]
-        at = f"{local} {task.timezone}, due at {stamp(self.due_at)},"
+        at = moment_text(self.slot, task.timezone)
+        if self.due_at != self.slot:
+            at += f", due at {stamp(self.due_at)},"
         tail = {
             "NotClaimed": "was not claimed by any scheduler; is a controller running?",
             "NotStarted": f"is claimed as execution {self.execution} and still waits; is a worker running, "
@@ -46,43 +42,6 @@ class Overdue:
             "says; an apply recomputes it",
         }[self.reason]
         return f"the slot of {at} {tail}"
-
-
-@dataclass(frozen=True, slots=True)
-class Timing:
-    """How a task's slots arise: its parsed schedule's answers with zone, rule and jitter filled in."""
-
-    zone_name: str
-    dst: Dst
-    jitter: timedelta
-    expression: str
-    key: str
-
-    def next_after(self, moment: datetime) -> datetime | None:
-        return parse(self.expression, self.key).next_after(moment, zone(self.zone_name), self.dst)
-
-    def previous_before(self, moment: datetime) -> datetime | None:
-        return parse(self.expression, self.key).previous_before(moment, zone(self.zone_name), self.dst)
-
-
-def timing_of(task: TaskView) -> Timing | None:
-    """The timing of a task that has a schedule; None without one, or where drift made it unreadable."""
-    if task.schedule is None:
-        return None
-    spec = task.document["spec"]
-    try:
-        zone(task.timezone)
-        parse(task.schedule, task.address)
-        jitter = parse_duration(spec.get("jitter", "0s"))
-        return Timing(
-            task.timezone,
-            Dst(spec.get("dst", Dst.CRON)),
-            jitter_offset(task.address, jitter),
-            task.schedule,
-            task.address,
-        )
-    except (ScheduleInvalid, ValueError):
-        return None
 
 
 def find_overdue(
@@ -131,11 +90,6 @@ def suspect_slot(
         return None
     due = slot + timing.jitter
     return Overdue("NotScheduled", slot, due, due + late_after)
-
-
-def overdue_for(overdue: Overdue, now: datetime) -> str:
-    """How long its due time is past."""
-    return span((now - overdue.due_at).total_seconds())
 
 
 def _covered(suspensions: Sequence[SuspensionView], moment: datetime) -> bool:

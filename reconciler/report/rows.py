@@ -9,7 +9,7 @@ from reconciler.model.execution import Reason, State, Trigger
 from reconciler.report.layout import Cell, Column, Style
 from reconciler.report.status import ObjectStatus
 from reconciler.report.status_text import HEALTH_STYLE
-from reconciler.report.times import relative, span, wall, zone_or_utc
+from reconciler.report.times import coming, relative, span, wall, zone_or_utc
 from reconciler.store.views import ExecutionView, ProjectView, RevisionView, ServerView, TaskView
 
 STATE_STYLE = {
@@ -179,7 +179,7 @@ def _next_run(task: TaskView, status: ObjectStatus, now: datetime) -> Cell:
     if task.deleted_at is not None:
         return f"deleted {relative(task.deleted_at, now)}", Style.DIM
     if task.next_run is not None:
-        return relative(task.next_run, now)
+        return coming(task.next_run, now)
     scheduled = status.condition(ConditionType.SCHEDULED)
     words = {"Disabled": "disabled", "ServerDisabled": "server disabled", "NoNextRun": "none"}
     return words.get(scheduled.reason if scheduled else "", "-"), Style.DIM

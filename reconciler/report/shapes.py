@@ -5,7 +5,6 @@ Scripts rely on these shapes: fields may be added, never renamed or removed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 from reconciler.model.condition import Condition
@@ -207,8 +206,3 @@ def last_run_json(run: ExecutionView) -> Json:
         "finishedAt": rfc3339(run.finished_at),
         "durationSeconds": run.duration_seconds,
     }
-
-
-def page_json(items: Iterable[Json], more: str | None) -> Json:
-    """A list and the cursor of its next page."""
-    return {"items": list(items), "next": more}

@@ -69,6 +69,5 @@ def _scalar(value: Any) -> str:
 
 
 def _quoted(text: str) -> str:
-    quoted = json.dumps(text, ensure_ascii=False)
-    # what JSON leaves as it is and a terminal does not
-    return quoted if printable(quoted) == quoted else json.dumps(text)
+    # what JSON leaves as it is and a terminal would not, in escapes that YAML reads too
+    return printable(json.dumps(text, ensure_ascii=False))

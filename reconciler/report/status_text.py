@@ -8,13 +8,14 @@ from datetime import datetime
 from reconciler.model.condition import ConditionStatus, ConditionType, Health, Sync
 from reconciler.model.enums import Kind
 from reconciler.model.execution import State
-from reconciler.report.layout import Cell, Column, Paint, Style, plain, printable, table
+from reconciler.report.layout import Cell, Column, Paint, Style, counted, plain, printable, table
 from reconciler.report.status import ObjectStatus, StatusReport
-from reconciler.report.times import relative, span, stamp, wall, zone_or_utc
+from reconciler.report.times import coming, relative, span, stamp, wall, zone_or_utc
 from reconciler.store.views import ExecutionView
 
-MOST_DETAILED = 50
-MOST_LISTED = 200
+MOST_DETAILED = 20
+MOST_LISTED = 100
+"""More than a screenful helps nobody: the rest is counted."""
 
 HEALTH_STYLE = {
     Health.HEALTHY: Style.GOOD,
@@ -58,13 +59,13 @@ def headline(report: StatusReport) -> str:
     if not troubled:
         never = sum(1 for item in tasks if item.health is Health.UNKNOWN)
         tail = f", {never} of them {'has' if never == 1 else 'have'} not run yet" if never else ""
-        return f"{_count(len(tasks), 'task')}, nothing needs attention{tail}"
+        return f"{counted(len(tasks), 'task')}, nothing needs attention{tail}"
     count = sum(1 for item in troubled if item.kind is Kind.TASK)
     others = len(troubled) - count
-    parts = [f"{count} of {_count(len(tasks), 'task')}"] if count else []
+    parts = [f"{count} of {counted(len(tasks), 'task')}"] if count else []
     for kind in (Kind.SERVER, Kind.PROJECT):
         found = sum(1 for item in troubled if item.kind is kind)
-        parts += [_count(found, kind.lower())] if found else []
+        parts += [counted(found, kind.lower())] if found else []
     return f"{' and '.join(parts)} {'needs' if count + others == 1 else 'need'} attention"
 
 
@@ -75,7 +76,7 @@ def counts_line(report: StatusReport) -> str:
     by_health = [(health, sum(1 for item in tasks if item.health is health)) for health in _ORDER]
     words = ", ".join(f"{count} {health.lower()}" for health, count in by_health if count)
     parts = [
-        f"{_count(summary['servers'], 'server')}, {_count(len(tasks), 'task')}"
+        f"{counted(summary['servers'], 'server')}, {counted(len(tasks), 'task')}"
         + (f": {words}" if words else "")
     ]
     parts += [f"{summary[name]} {name}" for name in ("running", "waiting", "drifted") if summary[name]]
@@ -137,8 +138,8 @@ def next_words(item: ObjectStatus, now: datetime) -> str:
         when = "no next run"
         if item.next_run is not None:
             zone = zone_or_utc(item.zone or "UTC")
-            due = "next run" if item.next_run > now else "due"
-            when = f"{due} {relative(item.next_run, now)} ({wall(item.next_run, zone, now)} {item.zone})"
+            next_run = "next run " if item.next_run > now else ""
+            when = f"{next_run}{coming(item.next_run, now)} ({wall(item.next_run, zone, now)} {item.zone})"
         parts.append(when)
     if item.last is not None and item.last.state is State.FAILED:
         parts.append(f"reconciler logs {item.last.id}")
@@ -246,7 +247,7 @@ def _next_cell(item: ObjectStatus, report: StatusReport) -> Cell:
     if item.next_run is None:
         scheduled = item.condition(ConditionType.SCHEDULED)
         return (_NO_NEXT.get(scheduled.reason if scheduled else "", "-"), Style.DIM)
-    return relative(item.next_run, report.generated_at)
+    return coming(item.next_run, report.generated_at)
 
 
 _NO_NEXT = {
@@ -273,7 +274,3 @@ def _age(item: ObjectStatus, report: StatusReport) -> float:
     if item.last is not None and item.last.finished_at is not None:
         times = [item.last.finished_at]
     return (report.generated_at - max(times, default=report.generated_at)).total_seconds()
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" + ("" if number == 1 else "s")

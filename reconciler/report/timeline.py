@@ -13,10 +13,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from reconciler.model.task import zone
-from reconciler.report.overdue import timing_of
 from reconciler.report.times import local_rfc3339, rfc3339
-from reconciler.schedule.base import Note, Schedule
-from reconciler.schedule.expression import parse
+from reconciler.report.timing import Timing, timing_of
+from reconciler.schedule.base import Note
 from reconciler.store.views import SuspensionView, TaskView
 
 HOUR = timedelta(hours=1)
@@ -38,14 +37,15 @@ class Planned:
     """A runnable task and how its slots arise; ``suspensions`` are times in which none does."""
 
     task: TaskView
-    schedule: Schedule
-    zone: Any
-    dst: Any
-    jitter: timedelta
+    timing: Timing
     suspensions: tuple[SuspensionView, ...] = ()
 
+    @property
+    def jitter(self) -> timedelta:
+        return self.timing.jitter
+
     def next_after(self, slot: datetime) -> datetime | None:
-        return self.schedule.next_after(slot, self.zone, self.dst)
+        return self.timing.next_after(slot)
 
     def first_due(self, start: datetime) -> datetime | None:
         """The first slot that is due at ``start`` or later."""
@@ -53,13 +53,10 @@ class Planned:
 
     def count(self, start: datetime, end: datetime) -> int:
         """How many are due in ``start <= at < end``, by arithmetic."""
-        total = self._count(start, end)
+        total = self.timing.count_due(start, end)
         for since, until in self._gaps(start, end):
-            total -= self._count(since, until)
+            total -= self.timing.count_due(since, until)
         return total
-
-    def _count(self, start: datetime, end: datetime) -> int:
-        return self.schedule.count_between(start - self.jitter, end - self.jitter, self.zone, self.dst)
 
     def _gaps(self, start: datetime, end: datetime) -> list[tuple[datetime, datetime]]:
         """The suspended parts of a range, in order, none overlapping another."""
@@ -81,8 +78,7 @@ class Planned:
             slot = self.next_after(slot) if lifted is None else self.first_due(min(lifted, end))
 
     def fire(self, slot: datetime) -> Fire:
-        note = self.schedule.note(slot, self.zone, self.dst)
-        return Fire(self.task, slot + self.jitter, slot, note)
+        return Fire(self.task, slot + self.jitter, slot, self.timing.note(slot))
 
     def resumed(self, at: datetime) -> datetime | None:
         """When the suspension that covers ``at`` ends (one without end: far off); None where none does."""
@@ -97,14 +93,7 @@ def plan_of(task: TaskView, suspensions: Sequence[SuspensionView] = ()) -> Plann
     timing = timing_of(task) if task.runnable else None
     if timing is None:
         return None
-    return Planned(
-        task,
-        parse(timing.expression, timing.key),
-        zone(timing.zone_name),
-        timing.dst,
-        timing.jitter,
-        tuple(suspensions),
-    )
+    return Planned(task, timing, tuple(suspensions))
 
 
 def timeline(planned: Iterable[Planned], start: datetime, end: datetime) -> Iterator[Fire]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 
-from reconciler.report.layout import Cell, Column, Paint, Style, pad, plain, printable, table, width
+from reconciler.report.layout import Cell, Column, Paint, Style, counted, pad, plain, printable, table, width
 from reconciler.report.timeline import Fire, Load, Planned, timeline
 from reconciler.report.times import stamp, zone_or_utc
 
@@ -35,9 +35,8 @@ def timeline_text(
     counts = [(item, runs) for item, runs in counts if runs]
     total = sum(runs for _, runs in counts)
     tasks, servers = len(counts), load.servers()
-    yield paint(f"{total:,} runs of {tasks:,} tasks on {len(servers):,} servers", Style.BOLD) + paint(
-        f"  {stamp(start)} – {stamp(end)}", Style.DIM
-    )
+    head = f"{counted(total, 'run')} of {counted(tasks, 'task')} on {counted(len(servers), 'server')}"
+    yield paint(head, Style.BOLD) + paint(f"  {stamp(start)} – {stamp(end)}", Style.DIM)
     if not total:
         yield "Nothing runs by itself in this time."
         return

@@ -23,9 +23,11 @@ def rfc3339(moment: datetime | None) -> str | None:
 
 
 def span(seconds: float) -> str:
-    """A length of time in at most two units: ``0.4s``, ``12s``, ``3m 5s``, ``2h``, ``3d 4h``."""
+    """A length of time in at most two units: ``40ms``, ``0.4s``, ``12s``, ``3m 5s``, ``2h``, ``3d 4h``."""
     if seconds < 0:
         return "-" + span(-seconds)
+    if seconds < 0.0995:
+        return f"{seconds * 1000:.0f}ms"
     if seconds < 9.95:
         return f"{seconds:.1f}s"
     rest = round(seconds)
@@ -60,6 +62,12 @@ def relative(moment: datetime | None, now: datetime) -> str:
     return f"in {brief_span(delta)}" if delta > timedelta(0) else f"{brief_span(delta)} ago"
 
 
+def coming(moment: datetime, now: datetime) -> str:
+    """``in 26h`` of what is to come; ``due 5m ago`` of what should have come."""
+    text = relative(moment, now)
+    return f"due {text}" if text.endswith("ago") else text
+
+
 def wall(moment: datetime, zone: tzinfo, now: datetime) -> str:
     """The time on the wall of ``zone``, with as much of the date as ``now`` leaves open: ``02:00``,
     ``Tue 02:00``, ``2026-07-01 02:00``. Seconds only where there are any."""
@@ -79,3 +87,11 @@ def stamp(moment: datetime) -> str:
 def local_rfc3339(moment: datetime, zone: tzinfo) -> str:
     """The time in ``zone`` with its offset and microseconds."""
     return moment.astimezone(zone).isoformat(timespec="microseconds")
+
+
+def moment_text(moment: datetime, zone_name: str) -> str:
+    """``2026-03-01 02:00 Europe/Berlin (01:00:00 UTC)``; of UTC itself once."""
+    if zone_name == "UTC":
+        return stamp(moment)
+    local = moment.astimezone(zone_or_utc(zone_name)).isoformat(" ", "seconds")[:19]
+    return f"{local.removesuffix(':00')} {zone_name} ({moment.isoformat()[11:19]} UTC)"

@@ -1,0 +1,56 @@
+"""A task's row to the schedule's own terms: what all questions about its slots begin with. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from reconciler.model.enums import Dst
+from reconciler.model.quantity import parse_duration
+from reconciler.model.task import zone
+from reconciler.schedule.base import Note, Schedule
+from reconciler.schedule.expression import parse
+from reconciler.schedule.invalid import ScheduleInvalid
+from reconciler.schedule.stable import jitter_offset
+from reconciler.store.views import TaskView
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """How a task's slots arise: its schedule with zone and rule filled in, and its own part of the jitter."""
+
+    schedule: Schedule
+    zone: ZoneInfo
+    dst: Dst
+    jitter: timedelta
+
+    def next_after(self, moment: datetime) -> datetime | None:
+        return self.schedule.next_after(moment, self.zone, self.dst)
+
+    def previous_before(self, moment: datetime) -> datetime | None:
+        return self.schedule.previous_before(moment, self.zone, self.dst)
+
+    def count_due(self, start: datetime, end: datetime) -> int:
+        """How many slots are due in ``start <= at < end``, by arithmetic."""
+        return self.schedule.count_between(start - self.jitter, end - self.jitter, self.zone, self.dst)
+
+    def note(self, slot: datetime) -> Note | None:
+        return self.schedule.note(slot, self.zone, self.dst)
+
+    def dst_events(self, start: datetime, end: datetime) -> list[tuple[datetime, Note]]:
+        return self.schedule.dst_events(start, end, self.zone, self.dst)
+
+
+def timing_of(task: TaskView) -> Timing | None:
+    """The timing of a task that has a schedule; None without one, or where drift made it unreadable."""
+    if task.schedule is None:
+        return None
+    spec = task.document["spec"]
+    try:
+        place = zone(task.timezone)
+        jitter = parse_duration(spec.get("jitter", "0s"))
+        dst = Dst(spec.get("dst", Dst.CRON))
+        return Timing(parse(task.schedule, task.address), place, dst, jitter_offset(task.address, jitter))
+    except (ScheduleInvalid, ValueError):
+        return None

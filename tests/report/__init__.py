@@ -1,0 +1,1 @@
+"""The reading side: rows in, reports out."""
