@@ -3,134 +3,151 @@
 from __future__ import annotations
 
 import random
-from typing import Any
+from dataclasses import dataclass
 
-from reconciler.apply.checks import check, released
-from reconciler.apply.lock import project_lock
+from reconciler.apply.checks import check
+from reconciler.apply.lock import Locks, fence, locked
+from reconciler.apply.look import look_again, preview
+from reconciler.apply.remember import remembered
 from reconciler.apply.request import Applied, AppliedRevision, ApplyRequest
 from reconciler.apply.write import write_plan
 from reconciler.clock import Clock
-from reconciler.errors import LockHeld
+from reconciler.errors import DatabaseUnavailable
+from reconciler.model.enums import Kind
 from reconciler.model.project import project_document
-from reconciler.model.state import DesiredState, ObservedState
+from reconciler.model.state import Commit, ObservedProject, ObservedState
 from reconciler.plan.changes import Plan
-from reconciler.plan.diff import make_plan
-from reconciler.plan.json import change_shape, drift_shape
-from reconciler.store import leases
+from reconciler.plan.guard import released
+from reconciler.store import leases, projects
 from reconciler.store.engine import Connection, Database
-from reconciler.store.ids import NODES, ExecutionIds
-from reconciler.store.leases import Held
+from reconciler.store.formerly import forget
+from reconciler.store.ids import ExecutionIds
 from reconciler.store.objects import Stamp
-from reconciler.store.observe import observe
-from reconciler.store.projects import (
-    RevisionRecord,
-    ensure_project,
-    ensure_user,
-    insert_revision,
-    record_applied,
-)
-
-NODE_SECONDS = 60
-"""How long an apply keeps its node number; it only makes ids inside its one transaction."""
-
-
-def look(db: Database, desired: DesiredState) -> Plan:
-    """The plan as things stand, from one consistent view. Raises PlanRefused for contradictions."""
-    with db.snapshot() as connection:
-        return make_plan(desired, observe(connection, desired.project, desired.formerly))
+from reconciler.store.serial import one_at_a_time
 
 
 def apply(db: Database, request: ApplyRequest, clock: Clock, randomness: random.Random) -> Applied:
-    """Make the desired state true, or change nothing at all.
+    """Make the desired state (or the saved plan) true, or change nothing at all.
 
     Raises LockHeld (somebody else applies this project), GuardTripped (guard or protection), PlanStale (the
-    approved plan no longer results, or the commit is behind), PlanRefused, and the database's errors.
+    approved or saved plan no longer results, or the commit is behind), PlanRefused, NotFound for an unknown
+    target, and the database's errors.
     """
-    plan = look(db, request.desired)
-    if plan.empty or (request.keep_drift and not plan.changes):
-        check(request, plan)
-        return Applied(plan, None, plan.summary())
-    with project_lock(db, request.desired.project, request.owner) as held:
-        node, node_lease = leases.lease_node(db, request.owner, NODE_SECONDS, randomness.randrange(NODES))
-        ids = ExecutionIds(node, clock)
-        try:
-            return db.transact(lambda connection: _apply(db, connection, request, held, ids, clock))
-        finally:
-            db.transact(lambda connection: leases.release(connection, node_lease))
-
-
-def _apply(
-    db: Database,
-    connection: Connection,
-    request: ApplyRequest,
-    held: Held,
-    ids: ExecutionIds,
-    clock: Clock,
-) -> Applied:
-    """The transaction. Looks again under the lock: what was seen before may be old."""
-    if not leases.holds(db, connection, held):
-        raise LockHeld(f"the lock of project {request.desired.project!r} was lost", hint="try again")
-    desired = request.desired
-    observed = observe(connection, desired.project, desired.formerly)
-    plan = make_plan(desired, observed)
+    plan = preview(db, request)
     check(request, plan)
-    if plan.empty:
+    if _nothing_to_do(request, plan):
+        if plan.forget:
+            db.transact(lambda connection: _forget(connection, request))
         return Applied(plan, None, plan.summary())
+    rows = len(plan.touched())
+    with locked(db, request.project, request.formerly, request.owner, rows, randomness) as locks:
+        work = _Work(request, locks, clock)
+        try:
+            applied = db.transact(work.attempt)
+        except DatabaseUnavailable as error:
+            if work.attempted is None:
+                raise
+            raise DatabaseUnavailable(
+                f"{error.message}, just while project {request.project!r} was being committed: all of it was"
+                " applied or nothing",
+                hint="`reconciler plan` shows which; applying again does no harm",
+            ) from error
+        locks.given_back = applied.revision is not None
+        return applied
 
-    now = clock.now()
-    author, display = _creator(request)
-    user_id = ensure_user(connection, author, display, now)
-    project_id = observed.project.id if observed.project else ensure_project(connection, desired.project, now)
-    record = RevisionRecord(
-        commit=desired.commit,
-        applied_by=request.applied_by,
-        applied_at=now,
-        digest=plan.digest,
-        counts=plan.summary(),
-        changes=_remembered(plan),
-        released=plan.digest if released(request, plan) and plan.guard.tripped else None,
+
+@dataclass(slots=True)
+class _Work:
+    """One apply's transaction, which may be tried more than once.
+
+    ``attempted`` is what an earlier try did up to its commit, where the commit's answer was lost.
+    """
+
+    request: ApplyRequest
+    locks: Locks
+    clock: Clock
+    attempted: Applied | None = None
+
+    def attempt(self, connection: Connection) -> Applied:
+        """Look again under the lock, since what was seen before may be old; then write."""
+        one_at_a_time(connection)
+        if self.attempted is not None and _is_written(connection, self.attempted):
+            return self.attempted
+        self.attempted = None
+        plan, observed = look_again(connection, self.request)
+        check(self.request, plan)
+        if _nothing_to_do(self.request, plan):
+            return Applied(plan, None, plan.summary())
+        revision = self._write(connection, plan, observed)
+        fence(connection, self.locks)
+        leases.raise_counter(connection)
+        self.attempted = Applied(plan, revision, plan.summary())
+        return self.attempted
+
+    def _write(self, connection: Connection, plan: Plan, observed: ObservedState) -> AppliedRevision:
+        request, now, stored = self.request, self.clock.now(), observed.project
+        user_id = projects.ensure_user(connection, _creator(plan.git, request.applied_by), now)
+        project_id = stored.id if stored else projects.insert_project(connection, plan.project, now)
+        tripped = plan.guard.tripped and released(plan.guard, plan.digest, request.allow_deletions)
+        record = projects.RevisionRecord(
+            commit=plan.git,
+            applied_by=request.applied_by,
+            applied_at=now,
+            digest=plan.digest,
+            counts=plan.summary(),
+            changes=remembered(plan, keep_drift=request.keep_drift),
+            released=plan.digest if tripped else None,
+        )
+        revision_id = projects.insert_revision(connection, project_id, record)
+        stamp = Stamp(project_id, revision_id, user_id, now)
+        ids = ExecutionIds(self.locks.node, self.clock)
+        write_plan(connection, plan, observed, stamp, ids, keep_drift=request.keep_drift)
+        forget(connection, plan.forget)
+        projects.record_applied(connection, project_id, _state(request, plan, stored, stamp))
+        return AppliedRevision(revision_id, plan.git, request.applied_by, now)
+
+
+def _nothing_to_do(request: ApplyRequest, plan: Plan) -> bool:
+    return not plan.changes and (request.keep_drift or plan.empty)
+
+
+def _state(
+    request: ApplyRequest, plan: Plan, stored: ObservedProject | None, stamp: Stamp
+) -> projects.AppliedState:
+    """What the project's row says from now on. A part of a tree moves neither its commit nor its source."""
+    changed = stored is None or any(change.kind is Kind.PROJECT for change in plan.changes)
+    partial = bool(plan.targets)
+    healed = plan.settings_drift is not None and not request.keep_drift
+    commit, source = (plan.git.hash if plan.git else None), plan.source
+    if stored is not None:
+        commit, source = (stored.commit if partial else commit), (stored.source if partial else source)
+    return projects.AppliedState(
+        name=plan.project if changed or stored is None else stored.name,
+        settings=project_document(plan.spec) if changed or healed else None,
+        source=source or (stored.source if stored else ""),
+        commit=None if partial and stored is None else commit,
+        revision_id=stamp.revision_id,
+        at=stamp.at,
     )
-    revision_id = insert_revision(connection, project_id, record)
-    stamp = Stamp(project_id, revision_id, user_id, now)
-    write_plan(connection, plan, observed, stamp, ids, keep_drift=request.keep_drift)
-    _record_project(connection, desired, project_id, revision_id, observed, stamp)
-    leases.raise_counter(connection)
-    revision = AppliedRevision(revision_id, desired.commit, request.applied_by, now)
-    return Applied(plan, revision, plan.summary())
 
 
-def _record_project(
-    connection: Connection,
-    desired: DesiredState,
-    project_id: int,
-    revision_id: int,
-    observed: ObservedState,
-    stamp: Stamp,
-) -> None:
-    record_applied(
-        connection,
-        project_id,
-        desired.project,
-        project_document(desired.spec),
-        desired.source or (observed.project.source if observed.project else ""),
-        desired.commit if desired.commit and not desired.commit.dirty else None,
-        revision_id,
-        stamp.at,
+def _is_written(connection: Connection, attempted: Applied) -> bool:
+    """Whether the earlier try's commit went through: its very revision is there."""
+    revision = attempted.revision
+    return revision is not None and projects.is_revision(
+        connection, revision.id, attempted.plan.digest, revision.applied_by, revision.applied_at
     )
 
 
-def _creator(request: ApplyRequest) -> tuple[str, str]:
+def _forget(connection: Connection, request: ApplyRequest) -> None:
+    """Bookkeeping of renames that the tree no longer speaks of: no revision, nobody sees a change."""
+    one_at_a_time(connection)
+    forget(connection, look_again(connection, request)[0].forget)
+
+
+def _creator(commit: Commit | None, applied_by: str) -> projects.Person:
     """The author of the applied commit; with a dirty tree or without git, who applied."""
-    commit = request.desired.commit
-    if commit is None or commit.dirty:
-        return request.applied_by[:255], ""
+    if commit is None or commit.dirty or not commit.author_email:
+        return projects.Person(applied_by)
     name = commit.author.rpartition(" <")[0]
-    return (commit.author_email or request.applied_by)[:255], name[:255]
-
-
-def _remembered(plan: Plan) -> list[dict[str, Any]]:
-    """The changes as ``describe revision`` tells them; drift that was put back is one of them."""
-    drift = [
-        {"action": "heal", "reason": "changed by hand, put back", **drift_shape(one)} for one in plan.drift
-    ]
-    return [*(change_shape(change) for change in plan.changes), *drift]
+    return projects.Person(commit.author_email, name, commit.author_email)

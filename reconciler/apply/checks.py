@@ -5,9 +5,8 @@ from __future__ import annotations
 from reconciler.apply.request import ApplyRequest
 from reconciler.errors import GuardTripped, PlanStale, ReconcilerError
 from reconciler.plan.changes import Plan
+from reconciler.plan.guard import SHORTEST_RELEASE, released
 from reconciler.plan.json import guard_shape
-
-SHORTEST_DIGEST = 12
 
 
 def check(request: ApplyRequest, plan: Plan) -> None:
@@ -15,12 +14,6 @@ def check(request: ApplyRequest, plan: Plan) -> None:
     for problem in (_older(request, plan), _moved(request, plan), _protected(plan), _guarded(request, plan)):
         if problem is not None:
             raise problem
-
-
-def released(request: ApplyRequest, plan: Plan) -> bool:
-    """Whether ``--allow-deletions`` names this very plan."""
-    given = request.allow_deletions
-    return given is not None and len(given) >= SHORTEST_DIGEST and plan.digest.startswith(given)
 
 
 def _older(request: ApplyRequest, plan: Plan) -> ReconcilerError | None:
@@ -37,7 +30,8 @@ def _older(request: ApplyRequest, plan: Plan) -> ReconcilerError | None:
 
 
 def _moved(request: ApplyRequest, plan: Plan) -> ReconcilerError | None:
-    if request.approved is None or request.approved == plan.digest:
+    if request.approved is None or request.approved == plan.digest or plan.empty:
+        # an empty plan: somebody made the very same change meanwhile
         return None
     return PlanStale(
         f"project {plan.project!r} changed since the plan was made: the same manifests now give another plan",
@@ -58,11 +52,11 @@ def _protected(plan: Plan) -> ReconcilerError | None:
 
 
 def _guarded(request: ApplyRequest, plan: Plan) -> ReconcilerError | None:
-    if not plan.guard.tripped or released(request, plan):
+    if not plan.guard.tripped or released(plan.guard, plan.digest, request.allow_deletions):
         return None
     wrong = " (the given digest is another plan's)" if request.allow_deletions is not None else ""
     return GuardTripped(
         f"the deletion guard stopped this: {'; '.join(plan.guard.reasons)}{wrong}",
-        hint=f"if it is meant: reconciler apply --allow-deletions {plan.digest[:SHORTEST_DIGEST]}",
+        hint=f"if it is meant: reconciler apply --allow-deletions {plan.digest[:SHORTEST_RELEASE]}",
         details={"guard": guard_shape(plan.guard), "digest": plan.digest},
     )

@@ -4,31 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from typing import Any
 
-from reconciler.apply.reschedule import close_past, set_next_slots
+from reconciler.apply.reschedule import NEVER, first_time, reschedule
 from reconciler.model.enums import Kind
-from reconciler.model.execution import Reason
-from reconciler.model.state import DesiredServer, DesiredTask, ObservedServer, ObservedState, ObservedTask
+from reconciler.model.state import DesiredServer, DesiredTask, ObservedState
 from reconciler.plan.changes import Action, Change, Drift, Plan
-from reconciler.store import objects
+from reconciler.store import objects, outbox
 from reconciler.store.engine import Connection
 from reconciler.store.ids import ExecutionIds
 from reconciler.store.objects import Placed, Rewritten, Stamp
-from reconciler.store.rescheduling import Timed, close_waiting, lock_timed
+from reconciler.store.rescheduling import Place, Timed, close_waiting, lock_timed, places, read_timed
 
 _TIMING = {"spec.schedule", "spec.timezone", "spec.dst", "spec.jitter", "spec.enabled"}
-"""Fields whose change recomputes a task's next slot."""
+"""Fields that move a task's next slot; of a server only ``spec.enabled`` is one."""
 
 
 @dataclass(slots=True)
 class _Touched:
-    """Ids whose timing changes; waiting runs of what is ``stopped`` (disabled, deleted) are closed."""
+    """Ids of rows whose tasks' timing may change; ``closed`` are servers that end now."""
 
     tasks: set[int] = field(default_factory=set)
     servers: set[int] = field(default_factory=set)
-    stopped_tasks: set[int] = field(default_factory=set)
-    stopped_servers: set[int] = field(default_factory=set)
+    closed: set[int] = field(default_factory=set)
 
 
 def write_plan(
@@ -43,22 +41,30 @@ def write_plan(
     """Make the plan's objects true; the caller's transaction makes it all or nothing."""
     writes = _rewrites(plan, keep_drift)
     touched = _touched(writes, plan)
-    now = stamp.at
-    before = list(lock_timed(connection, touched.tasks, touched.servers))
-    _close(connection, before, touched, ids, now)
+    before = lock_timed(connection, touched.tasks, touched.servers)
 
     server_ids = {name: row.id for name, row in observed.servers.items()}
     server_ids |= _write_servers(connection, plan, writes, stamp)
-    created = _write_tasks(connection, plan, writes, stamp, server_ids)
+    _write_tasks(connection, plan, writes, stamp, server_ids)
     objects.delete_tasks(connection, stamp, _deleted(plan, Kind.TASK))
     objects.delete_servers(connection, stamp, _deleted(plan, Kind.SERVER))
 
-    new_ids = _ids_of_new(connection, stamp, created)
-    set_next_slots(connection, lock_timed(connection, touched.tasks | new_ids, touched.servers), now)
+    after = read_timed(connection, [task.task_id for task in before])
+    drifted = {
+        write.row.id for write in writes if write.kind is Kind.TASK and write.row and write.row.drifted
+    }
+    reschedule(connection, before, after, drifted, ids, stamp.at)
+    deleted = set(_deleted(plan, Kind.TASK))
+    close_waiting(connection, _disabled(before, after) - deleted, deleted, touched.closed, stamp.at)
+    outbox.enqueue(connection, "applied", _message(plan, stamp), stamp.at)
 
 
-def _ids_of_new(connection: Connection, stamp: Stamp, created: int) -> set[int]:
-    return set(objects.new_task_ids(connection, stamp)) if created else set()
+def _disabled(before: Sequence[Timed], after: Sequence[Timed]) -> set[int]:
+    return {old.task_id for old, new in zip(before, after, strict=True) if old.runnable and not new.runnable}
+
+
+def _message(plan: Plan, stamp: Stamp) -> dict[str, Any]:
+    return {"project": plan.project, "revision": stamp.revision_id, "summary": plan.summary()}
 
 
 def _rewrites(plan: Plan, keep_drift: bool) -> list[Change | Drift]:
@@ -72,40 +78,28 @@ def _rewrites(plan: Plan, keep_drift: bool) -> list[Change | Drift]:
 
 
 def _touched(writes: Sequence[Change | Drift], plan: Plan) -> _Touched:
+    """Rather one too many: a task whose timing comes out the same keeps its next slot."""
     touched = _Touched()
     for write in writes:
-        timing = bool(_TIMING & write.fields.keys())
+        row = write.row
+        assert row is not None
+        # a server's name is part of every H and jitter on it; a hand may have changed what now is declared
         moved = isinstance(write, Change) and write.action in (Action.RENAME, Action.RESTORE)
-        if not timing and not moved:
-            continue
-        # a server's name is part of every H and jitter on it
-        (touched.tasks if write.kind is Kind.TASK else touched.servers).add(write.row.id)  # type: ignore[union-attr]
-        enabled = write.fields.get("spec.enabled")
-        if enabled is not None and enabled.after is False:
-            _stop(touched, write.kind, write.row.id)  # type: ignore[union-attr]
+        if moved or row.drifted or _TIMING & write.fields.keys():
+            (touched.tasks if write.kind is Kind.TASK else touched.servers).add(row.id)
+        if write.kind is Kind.SERVER and _closes(write):
+            touched.closed.add(row.id)
     for change in plan.changes:
         if change.action is Action.DELETE and change.row is not None:
             (touched.tasks if change.kind is Kind.TASK else touched.servers).add(change.row.id)
-            _stop(touched, change.kind, change.row.id)
+            if change.kind is Kind.SERVER:
+                touched.closed.add(change.row.id)
     return touched
 
 
-def _stop(touched: _Touched, kind: Kind, row_id: int) -> None:
-    (touched.stopped_tasks if kind is Kind.TASK else touched.stopped_servers).add(row_id)
-
-
-def _close(
-    connection: Connection, before: Sequence[Timed], touched: _Touched, ids: ExecutionIds, now: datetime
-) -> None:
-    """Slots that had passed unclaimed, and runs that wait on what is disabled or deleted now."""
-    reasons = {
-        task.task_id: Reason.DISABLED
-        for task in before
-        if task.task_id in touched.stopped_tasks or task.server_id in touched.stopped_servers
-    }
-    close_past(connection, before, reasons, ids, now)
-    if touched.stopped_tasks or touched.stopped_servers:
-        close_waiting(connection, touched.stopped_tasks, touched.stopped_servers, Reason.DISABLED.value, now)
+def _closes(write: Change | Drift) -> bool:
+    enabled = write.fields.get("spec.enabled")
+    return enabled is not None and enabled.after is False
 
 
 def _write_servers(
@@ -125,14 +119,35 @@ def _write_tasks(
     writes: Sequence[Change | Drift],
     stamp: Stamp,
     server_ids: Mapping[str, int],
-) -> int:
-    """Rows of tasks inserted and rewritten; how many are new."""
+) -> None:
     tasks = [write for write in writes if write.kind is Kind.TASK]
-    rewritten = [_rewritten(write, server_ids[str(write.server)]) for write in tasks]
-    objects.rewrite_tasks(connection, stamp, rewritten)
-    new = [_placed(change.desired, server_ids[str(change.server)]) for change in _created(plan, Kind.TASK)]
-    objects.insert_tasks(connection, stamp, new)
-    return len(new)
+    objects.rewrite_tasks(
+        connection, stamp, [_rewritten(write, server_ids[str(write.server)]) for write in tasks]
+    )
+    created = list(_created(plan, Kind.TASK))
+    on = places(connection, {server_ids[str(change.server)] for change in created})
+    objects.insert_tasks(
+        connection,
+        stamp,
+        [_new_task(change, server_ids[str(change.server)], on, stamp) for change in created],
+    )
+
+
+def _new_task(change: Change, server_id: int, on: Mapping[int, Place], stamp: Stamp) -> Placed:
+    desired = change.desired
+    assert isinstance(desired, DesiredTask)
+    document, server = desired.definition.document, on[server_id]
+    runnable = server.open and document["spec"].get("enabled", True)
+    following = first_time(document, f"{desired.name}@{server.name}", stamp.at) if runnable else NEVER
+    return Placed(
+        desired.name,
+        desired.definition,
+        desired.origin,
+        _said(desired),
+        server_id,
+        following.next_slot,
+        following.next_run,
+    )
 
 
 def _created(plan: Plan, kind: Kind) -> Iterator[Change]:
@@ -151,23 +166,24 @@ def _rewritten(write: Change | Drift, server_id: int | None) -> Rewritten:
     row = write.row
     assert row is not None
     grows = isinstance(write, Change) and write.git_changed
-    return Rewritten(row.id, _placed(write.desired, server_id, row), row.generation + int(grows))
+    moved = isinstance(write, Change) and write.action is Action.RENAME
+    return Rewritten(row.id, _placed(write.desired, server_id), row.generation + int(grows), moved)
 
 
-def _placed(
-    desired: DesiredServer | DesiredTask | None,
-    server_id: int | None,
-    row: ObservedServer | ObservedTask | None = None,
-) -> Placed:
-    """The object as its row shall hold it; a ``formerly`` that was followed once is remembered."""
+def _placed(desired: DesiredServer | DesiredTask | None, server_id: int | None) -> Placed:
+    """The object as its row shall hold it; its ``formerly`` is remembered for as long as it is declared."""
     assert desired is not None
-    formerly = desired.formerly
-    if isinstance(desired, DesiredTask) and desired.formerly_server is not None:
-        formerly = f"{desired.formerly}@{desired.formerly_server}"
     return Placed(
         name=desired.name,
         definition=desired.definition,
         origin=desired.origin,
-        formerly=formerly or (row.renamed_from if row is not None else None),
+        formerly=_said(desired),
         server_id=server_id,
     )
+
+
+def _said(desired: DesiredServer | DesiredTask) -> str | None:
+    """``formerly`` as it was written."""
+    if isinstance(desired, DesiredTask) and desired.formerly_server is not None:
+        return f"{desired.formerly}@{desired.formerly_server}"
+    return desired.formerly

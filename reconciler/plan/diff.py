@@ -6,139 +6,153 @@ hashes are compared, and only what differs is looked at in detail.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime
 
-from reconciler.errors import PlanRefused
+from reconciler.errors import GuardTripped, PlanRefused
 from reconciler.model.canonical import document_hash
 from reconciler.model.enums import Kind
-from reconciler.model.project import project_document
-from reconciler.model.state import DesiredState, ObservedState, Origin
+from reconciler.model.measured import Measured
+from reconciler.model.project import ProjectSpec, project_document
+from reconciler.model.state import DesiredState, ObservedProject, ObservedState, Origin
 from reconciler.plan import guard
-from reconciler.plan.changes import Action, Change, FieldChange, Guard, Plan
-from reconciler.plan.contradictions import Contradiction, contradiction_list
-from reconciler.plan.digest import digest_of
-from reconciler.plan.fields import plain_differences
+from reconciler.plan.changes import Action, Change, Drift, FieldChange, Fields, Plan
+from reconciler.plan.contradictions import Contradiction, contradiction_list, in_order, refusal
+from reconciler.plan.digest import plan_digest
+from reconciler.plan.effect import with_effects
+from reconciler.plan.fields import Differences, differences
 from reconciler.plan.servers import ServerPart, compare_servers
+from reconciler.plan.target import Target, select
 from reconciler.plan.tasks import TaskPart, compare_tasks
 
 
-def make_plan(desired: DesiredState, observed: ObservedState) -> Plan:
+def make_plan(
+    desired: DesiredState,
+    observed: ObservedState,
+    now: datetime | None = None,
+    targets: Sequence[Target] = (),
+    measured: Measured | None = None,
+) -> Plan:
     """What an apply of ``desired`` does to ``observed``.
 
-    Raises PlanRefused with every contradiction at once: an object of another project, a server that
-    others still need, an unknown server of another project, a ``formerly`` that cannot be followed.
-    """
-    servers = compare_servers(desired, observed)
-    tasks = compare_tasks(desired, observed, servers)
-    problems = [*servers.problems, *tasks.problems, *needed_servers(servers, observed, desired)]
-    if problems:
-        raise refusal(problems)
+    With ``now`` (aware) the changes tell their effect on runs, else not: an apply needs none, and
+    ``effect.with_effects`` adds them later. With ``targets`` only those changes, and what they need.
 
-    changes = (*_project_change(desired, observed), *_in_order(servers, tasks))
-    drift = (*servers.drift, *tasks.drift)
-    verdict = _guard(desired, observed, servers, tasks)
-    digest = digest_of(desired.project, changes, drift)
-    if verdict.tripped:
-        verdict = replace(verdict, release=digest)
+    Raises PlanRefused with every contradiction at once (an object of another project, a server that
+    others still need, an unknown server of another project, a ``formerly`` that cannot be followed),
+    GuardTripped where all of them come from a tree that was last applied as another project, and
+    NotFound for an unknown target.
+    """
+    compare = Differences()
+    servers = compare_servers(desired, observed, compare)
+    tasks = compare_tasks(desired, observed, servers, compare)
+    problems = [*servers.problems, *tasks.problems]
+    if problems:
+        raise _refused(problems, desired, observed)
+
+    changes = _in_order(desired, observed, servers, tasks)
+    drift = _drift_in_order(servers, tasks)
+    left_out = 0
+    if targets:
+        selected = select(targets, changes, drift, desired, observed)
+        changes, drift, left_out = selected.changes, selected.drift, selected.left_out
     stored = observed.project
-    return Plan(
+    plan = Plan(
         project=desired.project,
         changes=changes,
         drift=drift,
         unchanged=servers.unchanged + tasks.unchanged,
-        guard=verdict,
-        digest=digest,
+        guard=guard.NOTHING_JUDGED,
+        digest="",
         former_project=stored.name if stored and stored.name != desired.project else None,
         base_revision=stored.revision_id if stored else None,
         base_commit=stored.commit if stored else None,
-        commit=desired.commit.hash if desired.commit else None,
+        spec=desired.spec,
+        source=desired.source,
+        git=desired.commit,
+        targets=tuple(str(target) for target in targets),
+        left_out=left_out,
+        declared=len(desired.servers) + len(desired.tasks),
+        settings_drift=None if targets else settings_drift(desired, stored, changes),
+        forget=(*servers.forget, *tasks.forget),
+    )
+    plan = replace(plan, digest=plan_digest(plan))
+    plan = replace(plan, guard=guard.judge(plan, observed))
+    return plan if now is None else with_effects(plan, desired, observed, now, measured or Measured())
+
+
+def _refused(
+    problems: list[Contradiction], desired: DesiredState, observed: ObservedState
+) -> PlanRefused | GuardTripped:
+    other = guard.applied_as_other(desired.source, desired.commit, observed)
+    if other is None or any(problem.owner != other.name for problem in problems):
+        return refusal(problems)
+    return GuardTripped(
+        f"this source was last applied as project {other.name!r}, and now calls itself {desired.project!r}",
+        hint=f"if the project was renamed, write `formerly: {other.name}` in the metadata of its Project;"
+        f" else give it back the name {other.name!r}",
+        details={"problems": contradiction_list(in_order(problems)), "guard": None, "digest": None},
     )
 
 
-def refusal(problems: list[Contradiction]) -> PlanRefused:
-    """The error for contradictions between the tree and the database."""
-    count = "a contradiction" if len(problems) == 1 else f"{len(problems)} contradictions"
-    first = problems[0]
-    return PlanRefused(
-        f"{count} between the manifests and the database: {first.path}:{first.line}: {first.message}"
-        if len(problems) == 1
-        else f"{count} between the manifests and the database",
-        hint=first.hint if len(problems) == 1 else None,
-        details={"problems": contradiction_list(problems)},
-    )
+def _in_order(
+    desired: DesiredState, observed: ObservedState, servers: ServerPart, tasks: TaskPart
+) -> tuple[Change, ...]:
+    """Servers before tasks, deletions the other way round; sorted, so that moved lines keep the digest."""
+    project = project_change(desired.project, desired.spec, desired.origin, observed.project)
+    parts = (servers.kept, tasks.kept, tasks.deleted, servers.deleted)
+    first = () if project is None else (project,)
+    return (*first, *(change for part in parts for change in sorted(part, key=_rank)))
 
 
-def needed_servers(
-    servers: ServerPart, observed: ObservedState, desired: DesiredState
-) -> list[Contradiction]:
-    """Deleting a server that a live task or server of another project needs."""
-    going = {change.name: change for change in servers.deleted}
-    if not going:
-        return []
-    needs: dict[str, list[str]] = {}
-    for task in observed.foreign_tasks:
-        if task.server in going:
-            needs.setdefault(task.server, []).append(f"{task.project}/{task.name}@{task.server}")
-    for row in observed.servers.values():
-        jump = row.definition.document["spec"].get("jump") if row.live else None
-        if jump and row.project != desired.project and jump.rpartition("/")[2] in going:
-            needs.setdefault(jump.rpartition("/")[2], []).append(f"{row.project}/{row.name} (jump)")
-    return [
-        Contradiction(
-            code="server-needed",
-            message=f"server {name!r} cannot be deleted: {', '.join(sorted(users))} still need it",
-            origin=going[name].origin,
-            field="metadata.name",
-            hint="keep the server, or let the other project move its tasks first",
-        )
-        for name, users in needs.items()
-    ]
+def _rank(change: Change) -> tuple[bool, str, str]:
+    # names are left before they are taken
+    return change.action is not Action.RENAME, change.name, change.server or ""
 
 
-def _project_change(desired: DesiredState, observed: ObservedState) -> tuple[Change, ...]:
+def _drift_in_order(servers: ServerPart, tasks: TaskPart) -> tuple[Drift, ...]:
+    found = (*servers.drift, *tasks.drift)
+    return tuple(sorted(found, key=lambda one: (one.kind, one.name, one.server or "")))
+
+
+def project_change(
+    project: str, spec: ProjectSpec, origin: Origin | None, stored: ObservedProject | None
+) -> Change | None:
     """The project's own settings; creating a project is no change of its own, its objects are."""
-    stored = observed.project
     if stored is None:
-        return ()
-    after = project_document(desired.spec)
-    renamed = stored.name != desired.project
-    if document_hash(after) == stored.spec_hash and not renamed:
-        return ()
-    fields = plain_differences(project_document(stored.spec), after)
+        return None
+    renamed = stored.name != project
+    if document_hash(project_document(spec)) == stored.spec_hash and not renamed:
+        return None
+    fields: Fields = differences(Kind.PROJECT, _settings(stored.spec), _settings(spec))
     if renamed:
-        fields = {"metadata.name": FieldChange(stored.name, desired.project), **fields}
-    return (
-        Change(
-            action=Action.RENAME if renamed else Action.UPDATE,
-            kind=Kind.PROJECT,
-            name=desired.project,
-            server=None,
-            origin=desired.origin or Origin("", 0),
-            fields=fields,
-        ),
+        fields = {"metadata.name": FieldChange(stored.name, project), **fields}
+    return Change(
+        action=Action.RENAME if renamed else Action.UPDATE,
+        kind=Kind.PROJECT,
+        name=project,
+        server=None,
+        origin=origin or Origin("", 0),
+        fields=fields,
+        reason="renamed by `formerly`; its objects and their history stay" if renamed else None,
     )
 
 
-def _in_order(servers: ServerPart, tasks: TaskPart) -> tuple[Change, ...]:
-    """Servers before tasks; deletions the other way round."""
-    return (*servers.kept, *tasks.kept, *tasks.deleted, *servers.deleted)
+def settings_drift(
+    desired: DesiredState, stored: ObservedProject | None, changes: Sequence[Change]
+) -> Drift | None:
+    """The project's settings were changed by hand and git did not change them."""
+    if stored is None or not guard.settings_drifted(stored):
+        return None
+    if changes and changes[0].kind is Kind.PROJECT:
+        # a rename writes the settings too, and shows them
+        return None
+    if document_hash(project_document(desired.spec)) != stored.spec_hash:
+        return None
+    fields = differences(Kind.PROJECT, _settings(stored.spec), _settings(desired.spec))
+    return Drift(Kind.PROJECT, desired.project, None, fields, None, None)
 
 
-def _guard(desired: DesiredState, observed: ObservedState, servers: ServerPart, tasks: TaskPart) -> Guard:
-    """The limits are those last applied, so that a commit cannot raise its own."""
-    limits = (observed.project.spec if observed.project else desired.spec).guard
-    going = (*tasks.deleted, *servers.deleted)
-    live = sum(
-        row.live and row.project == _stored_name(desired, observed) for row in observed.servers.values()
-    )
-    live += sum(row.live for row in observed.tasks.values())
-    protected = tuple(_address(change) for change in going if change.row is not None and change.row.protected)
-    return guard.judge(len(going), live, len(desired.servers) + len(desired.tasks), limits, protected)
-
-
-def _stored_name(desired: DesiredState, observed: ObservedState) -> str:
-    return observed.project.name if observed.project else desired.project
-
-
-def _address(change: Change) -> str:
-    return change.name if change.server is None else f"{change.name}@{change.server}"
+def _settings(spec: ProjectSpec) -> dict[str, object]:
+    return {"spec": project_document(spec)}

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
-from reconciler.plan.changes import Change, Drift, Fields, Guard, Plan
+from reconciler.plan.changes import Change, Drift, Effect, Fields, Guard, Plan, Times
 
 FORMAT = 1
 
@@ -14,17 +15,22 @@ def plan_shape(plan: Plan) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "project": plan.project,
+        "formerProject": plan.former_project,
         "revision": plan.base_revision,
+        "baseCommit": plan.base_commit,
+        "commit": plan.commit,
         "digest": plan.digest,
         "summary": plan.summary(),
         "changes": [change_shape(change) for change in plan.changes],
         "guard": guard_shape(plan.guard),
-        "drift": [drift_shape(drift) for drift in plan.drift],
+        "drift": [drift_shape(drift) for drift in plan.all_drift()],
+        "targets": list(plan.targets),
+        "leftOut": plan.left_out,
     }
 
 
 def change_shape(change: Change) -> dict[str, Any]:
-    """One change; ``effect`` is filled in where it is known."""
+    """One change; ``effect`` is null where nothing runs, or where it was not asked for."""
     return {
         "action": change.action.value,
         "kind": change.kind.value,
@@ -34,31 +40,72 @@ def change_shape(change: Change) -> dict[str, Any]:
         "line": change.origin.line,
         "fields": fields_shape(change.fields),
         "reason": change.reason,
-        "effect": None,
+        "effect": effect_shape(change.effect),
     }
 
 
 def drift_shape(drift: Drift) -> dict[str, Any]:
-    """One row that was changed by hand."""
+    """One row that was changed by hand: before is what the row says, after what an apply puts back."""
     return {
         "kind": drift.kind.value,
         "name": drift.name,
         "server": drift.server,
         "fields": fields_shape(drift.fields),
+        "path": drift.origin.path,
+        "line": drift.origin.line,
+        "effect": effect_shape(drift.effect),
     }
 
 
 def guard_shape(guard: Guard) -> dict[str, Any]:
-    """The verdict on deletions; ``release`` is what ``--allow-deletions`` takes."""
+    """The verdict: ``tripped`` where an apply is stopped, ``release`` is what ``--allow-deletions`` takes.
+
+    ``release`` is null where nothing is stopped, and where a protected row would go: that is never released.
+    """
     return {
-        "tripped": guard.tripped,
+        "tripped": guard.stops,
         "deletions": guard.deletions,
         "limit": guard.limit,
         "percent": guard.percent,
         "release": guard.release,
+        "live": guard.live,
+        "reasons": list(guard.reasons),
+        "protected": list(guard.protected),
     }
 
 
 def fields_shape(fields: Fields) -> dict[str, Any]:
     """``{"spec.timeout": {"before", "after"}}``."""
     return {name: {"before": change.before, "after": change.after} for name, change in fields.items()}
+
+
+def effect_shape(effect: Effect | None) -> dict[str, Any] | None:
+    """Times are UTC; ids are text, as everywhere in JSON."""
+    if effect is None:
+        return None
+    busiest = effect.busiest_minute
+    return {
+        "runsPerDay": {"before": effect.before.runs_per_day, "after": effect.after.runs_per_day},
+        "nextFires": {"before": _instants(effect.before), "after": _instants(effect.after)},
+        "timezone": {"before": effect.before.timezone, "after": effect.after.timezone},
+        "dst": [{"at": instant(at), "note": note} for at, note in effect.dst],
+        "overlapPerDay": effect.overlap_per_day,
+        "busiestMinute": None if busiest is None else {"at": instant(busiest[0]), "runs": busiest[1]},
+        "running": [str(execution) for execution in effect.running],
+        "shifted": [
+            {
+                "name": shift.name,
+                "nextFires": {"before": _instants(shift.before), "after": _instants(shift.after)},
+            }
+            for shift in effect.shifted
+        ],
+    }
+
+
+def instant(moment: datetime) -> str:
+    """RFC 3339 in UTC with microseconds."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds")[:-6] + "Z"
+
+
+def _instants(times: Times) -> list[str]:
+    return [instant(moment) for moment in times.next_fires]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 K = TypeVar("K")
@@ -11,35 +11,80 @@ K = TypeVar("K")
 
 @dataclass(frozen=True, slots=True)
 class Renames(Generic[K]):
-    """``active`` maps a new name to the old one; ``still_declared`` are new names whose old one stays."""
+    """``active`` maps a new name to the old one.
+
+    ``held`` are new names that a deleted row holds, so that the rename cannot act; ``clashes`` maps a
+    new name to the other one that wants the same old row.
+    """
 
     active: Mapping[K, K]
-    still_declared: tuple[K, ...]
+    held: tuple[K, ...] = ()
+    clashes: Mapping[K, K] = field(default_factory=dict)
 
 
 def resolve(
-    former: Mapping[K, K], declared: Collection[K], live: Collection[K], done: Mapping[K, K]
+    former: Mapping[K, K], live: Collection[K], deleted: Collection[K], done: Collection[K]
 ) -> Renames[K]:
-    """Decide every ``formerly`` of a tree at once.
+    """Decide every ``formerly`` of a tree at once, in linear time.
 
-    ``former`` maps each declared name to the one it says it had, ``declared`` are all names of the
-    tree, ``live`` all live rows, and ``done`` what each live row was last renamed from. A rename
-    acts while its old name is live and its new name is not, or the row that holds the new name is
-    itself renamed by another. A tree of swaps says the same before and after it was applied; only
-    ``done`` tells the two apart.
+    ``former`` maps each declared name to the one it says it had; ``live`` and ``deleted`` are the
+    names of stored rows, and ``done`` the names whose rows remember that very ``formerly``. A rename acts
+    while its old name is live and no live row has the new one, or that row is itself renamed away.
+    A tree of swaps reads the same before and after it was applied, and so does a deleted row that comes
+    back with the ``formerly`` that once named it: only ``done`` tells.
     """
-    active = {new: old for new, old in former.items() if old in live and done.get(new) != old and new != old}
-    still_declared: list[K] = []
-    while True:
-        leaving = set(active.values())
-        blocked = {
-            new: old
-            for new, old in active.items()
-            if (new in live and new not in leaving) or (old in declared and old not in active)
-        }
-        if not blocked:
-            return Renames(active, tuple(still_declared))
-        for new, old in blocked.items():
-            if new not in live and old in declared:
-                still_declared.append(new)
-            del active[new]
+    if not former:
+        return Renames({})
+    active: dict[K, K] = {}
+    held: list[K] = []
+    clashes: dict[K, K] = {}
+    leaving: dict[K, K] = {}
+    # free names first: of two that want one row, the one whose own name is taken waits
+    for new, old in sorted(former.items(), key=lambda pair: pair[0] in live):
+        if new == old or old not in live or (new in deleted and new in done):
+            continue
+        if new in deleted:
+            held.append(new)
+        elif old in leaving:
+            clashes[new] = leaving[old]
+        else:
+            active[new] = old
+            leaving[old] = new
+    _drop_blocked(active, leaving, live)
+    _drop_settled_circles(active, done, live)
+    # a name that is taken and stays would not have acted anyway
+    acting = {
+        new: other
+        for new, other in clashes.items()
+        if other in active and (new not in live or new in leaving)
+    }
+    return Renames(active, tuple(held), acting)
+
+
+def _drop_blocked(active: dict[K, K], leaving: dict[K, K], live: Collection[K]) -> None:
+    """A name whose row stays is not free; neither is then the name that this one would have left."""
+    blocked = [new for new in active if new in live and new not in leaving]
+    while blocked:
+        new = blocked.pop()
+        old = active.pop(new)
+        del leaving[old]
+        # whoever was to take over the old name finds it occupied
+        if old in active:
+            blocked.append(old)
+
+
+def _drop_settled_circles(active: dict[K, K], done: Collection[K], live: Collection[K]) -> None:
+    """Circles in which every row remembers its own ``formerly`` were applied before."""
+    seen: set[K] = set()
+    for start in list(active):
+        if start in seen or start not in live:
+            continue
+        circle: list[K] = []
+        name = start
+        while name in active and name not in seen:
+            seen.add(name)
+            circle.append(name)
+            name = active[name]
+        if circle and name == circle[0] and all(one in done for one in circle):
+            for one in circle:
+                del active[one]

@@ -1,0 +1,66 @@
+"""What an apply would do as things stand: from a tree, or from a plan that was saved earlier."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from reconciler.apply.request import ApplyRequest
+from reconciler.model.state import DesiredState, ObservedState
+from reconciler.plan.changes import Plan
+from reconciler.plan.diff import make_plan
+from reconciler.plan.effect import with_effects
+from reconciler.plan.planfile import SavedPlan
+from reconciler.plan.stale import check_stale, refresh, stale_error, stale_revisions
+from reconciler.plan.target import Target
+from reconciler.store.engine import Connection, Database
+from reconciler.store.measuring import measure
+from reconciler.store.observe import observe
+from reconciler.store.projects import revision_notes
+
+
+@dataclass(frozen=True, slots=True)
+class Surveyed:
+    """A plan with its effects, and what it was made on (``plan.planfile.save_plan`` takes both)."""
+
+    plan: Plan
+    observed: ObservedState
+
+
+def survey(db: Database, desired: DesiredState, now: datetime, targets: Sequence[Target] = ()) -> Surveyed:
+    """The plan for people, effects included, from one consistent view; ``now`` is aware.
+
+    Raises PlanRefused for contradictions, GuardTripped, NotFound for an unknown target.
+    """
+    with db.snapshot() as connection:
+        observed = observe(connection, desired.project, desired.formerly)
+        plan = make_plan(desired, observed, targets=targets)
+        measured = measure(connection, plan.task_ids())
+    return Surveyed(with_effects(plan, desired, observed, now, measured), observed)
+
+
+def look(db: Database, desired: DesiredState, targets: Sequence[Target] = ()) -> Plan:
+    """The plan without effects, from one consistent view. Raises as ``survey``."""
+    with db.snapshot() as connection:
+        return make_plan(desired, observe(connection, desired.project, desired.formerly), targets=targets)
+
+
+def look_again(connection: Connection, request: ApplyRequest) -> tuple[Plan, ObservedState]:
+    """What the request comes to on the rows as this transaction sees them.
+
+    Raises as ``look``; PlanStale where a saved plan no longer does what it said.
+    """
+    observed = observe(connection, request.project, request.formerly)
+    if not isinstance(request.desired, SavedPlan):
+        return make_plan(request.desired, observed, targets=request.targets), observed
+    stale = check_stale(request.desired, observed)
+    if stale:
+        raise stale_error(stale, revision_notes(connection, stale_revisions(stale)))
+    return refresh(request.desired, observed), observed
+
+
+def preview(db: Database, request: ApplyRequest) -> Plan:
+    """What the request comes to at this moment, changing nothing. Raises as ``look_again``."""
+    with db.snapshot() as connection:
+        return look_again(connection, request)[0]

@@ -1,0 +1,1 @@
+"""Plan to database: one transaction or nothing."""
