@@ -20,6 +20,7 @@ setup-system: ## install what the tests talk to: MariaDB, Redis, sshd, git (apt;
 	@scripts/setup-system.sh services
 
 demo: venv ## plan, apply and run a small fleet here for about 20 seconds
+	@scripts/setup-system.sh demo
 	@scripts/demo.sh
 
 test: setup-system venv ## run all tests with the real services (CI=true: a missing one is a failure)

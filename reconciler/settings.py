@@ -20,7 +20,8 @@ PREFIX = "RECONCILER_"
 SECRET_PREFIX = "RECONCILER_SECRET_"
 FILE = "reconciler.toml"
 DEFAULT_DATABASE = "sqlite:///.reconciler/state.db"
-_PASSWORD = re.compile(r"(://[^:/@]*:)[^/]*@")
+_PASSWORD = re.compile(r"(://[^:/@]*:).*@|([?&]passw(?:or)?d=)[^&]*")
+"""Before the last @, since a password may hold / and @ as they are; or in the query, as drivers allow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ class Settings:
 
 def mask_url(url: str) -> str:
     """The URL with its password replaced by ``***``."""
-    return _PASSWORD.sub(r"\1***@", url)
+    return _PASSWORD.sub(lambda found: f"{found[1]}***@" if found[1] else f"{found[2]}***", url)
 
 
 def _text(value: object) -> str:

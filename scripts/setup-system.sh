@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Install what is missing on this machine:   scripts/setup-system.sh python|services
+# Install what is missing on this machine:   scripts/setup-system.sh python|services|demo
 #   python     Python 3.11 or newer that can make virtual environments
-#   services   the binaries that tests start on private ports: MariaDB, Redis, sshd, ssh, git
+#   services   the binaries that tests start on private ports: MariaDB, Redis, sshd, ssh, git; sudo and busybox
+#   demo       what the quickstart's commands call: openssl
 # By apt, as root or with sudo. Installs only what is missing, removes nothing and starts no service. Where it
 # cannot, it says what to install: fatal for `python` and in CI, else tests skip what is not there, by name.
 set -euo pipefail
@@ -27,7 +28,11 @@ missing() { # what is missing, one package a line
       command -v sshd >/dev/null || echo openssh-server
       { command -v ssh && command -v ssh-keygen; } >/dev/null || echo openssh-client
       command -v git >/dev/null || echo git
+      command -v sudo >/dev/null || echo sudo
+      command -v busybox >/dev/null || echo busybox
+      command -v openssl >/dev/null || echo openssl
       ;;
+    demo) command -v openssl >/dev/null || echo openssl ;;
     *) say "no such group: $group"; exit 64 ;;
   esac
 }

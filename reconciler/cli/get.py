@@ -16,6 +16,8 @@ from reconciler.model.execution import State
 if TYPE_CHECKING:
     from reconciler.store.views import Connection
 
+MOST = 100_000
+"""Items of one page: a page is held in memory."""
 KINDS = ("servers", "tasks", "executions", "revisions", "projects")
 
 _FITS = {
@@ -84,6 +86,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
                 f"{_OPTION[name]} means nothing for {args.kind}",
                 hint=f"it filters {', '.join(sorted(kinds))}",
             )
+    if args.limit > MOST:
+        raise UsageError(f"--limit is at most {MOST}", hint="--after shows the next page")
     from reconciler.bootstrap import database
     from reconciler.cli import listings
     from reconciler.clock import SystemClock

@@ -146,7 +146,7 @@ def _print(args: argparse.Namespace, output: OutputView, console: Console) -> No
         first, last = max(0, total - args.tail), total
     else:
         size = args.page_size or DEFAULT_PAGE
-        first, last = (args.page - 1) * size, args.page * size
+        first, last = (args.page - 1) * size, min(args.page * size, total)
         pages = max(1, -(-total // size))
         if args.page > pages:
             raise UsageError(f"there is no page {args.page}: {total:,} lines are {pages:,} pages of {size:,}")

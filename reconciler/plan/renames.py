@@ -23,15 +23,19 @@ class Renames(Generic[K]):
 
 
 def resolve(
-    former: Mapping[K, K], live: Collection[K], deleted: Collection[K], done: Collection[K]
+    former: Mapping[K, K],
+    live: Collection[K],
+    deleted: Collection[K],
+    done: Collection[K],
+    otherwise: Collection[K] = (),
 ) -> Renames[K]:
     """Decide every ``formerly`` of a tree at once, in linear time.
 
-    ``former`` maps each declared name to the one it says it had; ``live`` and ``deleted`` are the
-    names of stored rows, and ``done`` the names whose rows remember that very ``formerly``. A rename acts
-    while its old name is live and no live row has the new one, or that row is itself renamed away.
-    A tree of swaps reads the same before and after it was applied, and so does a deleted row that comes
-    back with the ``formerly`` that once named it: only ``done`` tells.
+    ``former`` maps each declared name to the one it says it had; ``live`` and ``deleted`` are the names of
+    stored rows; ``done`` are the names whose rows remember that very ``formerly``, ``otherwise`` those
+    that remember another one. A rename acts while its old name is live and no live row has the new one, or
+    that row is itself renamed away. A tree of swaps reads the same before and after it was applied, and
+    so does a deleted row that comes back with the ``formerly`` that once named it: only memory tells.
     """
     if not former:
         return Renames({})
@@ -39,8 +43,7 @@ def resolve(
     held: list[K] = []
     clashes: dict[K, K] = {}
     leaving: dict[K, K] = {}
-    # free names first: of two that want one row, the one whose own name is taken waits
-    for new, old in sorted(former.items(), key=lambda pair: pair[0] in live):
+    for new, old in _by_chance(former, live):
         if new == old or old not in live or (new in deleted and new in done):
             continue
         if new in deleted:
@@ -51,7 +54,7 @@ def resolve(
             active[new] = old
             leaving[old] = new
     _drop_blocked(active, leaving, live)
-    _drop_settled_circles(active, done, live)
+    _drop_settled_circles(active, live, done, otherwise)
     # a name that is taken and stays would not have acted anyway
     acting = {
         new: other
@@ -59,6 +62,20 @@ def resolve(
         if other in active and (new not in live or new in leaving)
     }
     return Renames(active, tuple(held), acting)
+
+
+def _by_chance(former: Mapping[K, K], live: Collection[K]) -> list[tuple[K, K]]:
+    """Of two that want one row, the one whose name is free comes first, then one whose name may become free.
+
+    Then by name, so that the order of files decides nothing.
+    """
+    left = set(former.values())
+
+    def rank(pair: tuple[K, K]) -> tuple[int, str]:
+        new = pair[0]
+        return (0 if new not in live else 1 if new in left else 2), str(new)
+
+    return sorted(former.items(), key=rank)
 
 
 def _drop_blocked(active: dict[K, K], leaving: dict[K, K], live: Collection[K]) -> None:
@@ -73,8 +90,13 @@ def _drop_blocked(active: dict[K, K], leaving: dict[K, K], live: Collection[K]) 
             blocked.append(old)
 
 
-def _drop_settled_circles(active: dict[K, K], done: Collection[K], live: Collection[K]) -> None:
-    """Circles in which every row remembers its own ``formerly`` were applied before."""
+def _drop_settled_circles(
+    active: dict[K, K], live: Collection[K], done: Collection[K], otherwise: Collection[K]
+) -> None:
+    """Circles that were applied before: a row remembers its own ``formerly``, and none another.
+
+    Not every row of such a circle remembers: one that did not change when the others came was not written.
+    """
     seen: set[K] = set()
     for start in list(active):
         if start in seen or start not in live:
@@ -85,6 +107,8 @@ def _drop_settled_circles(active: dict[K, K], done: Collection[K], live: Collect
             seen.add(name)
             circle.append(name)
             name = active[name]
-        if circle and name == circle[0] and all(one in done for one in circle):
+        if not circle or name != circle[0]:
+            continue
+        if any(one in done for one in circle) and not any(one in otherwise for one in circle):
             for one in circle:
                 del active[one]

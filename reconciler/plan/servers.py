@@ -101,8 +101,9 @@ def _renames(
         for new, old in former.items()
         if new in rows and (rows[new].renamed_from == old or rows[new].spoilt)
     }
+    otherwise = {new for new in former if new in rows and rows[new].renamed_from and new not in done}
     deleted = {new for new in former if new in rows and not rows[new].live}
-    found = resolve(former, own, deleted, done)
+    found = resolve(former, own, deleted, done, otherwise)
     servers = desired.servers
     problems = [_name_held(servers[new]) for new in found.held]
     problems += [_clash(servers[new], servers[other]) for new, other in found.clashes.items()]

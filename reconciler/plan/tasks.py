@@ -160,7 +160,9 @@ def _renames(
         for key in former
         if key in rows and (rows[key].renamed_from == said(wanted[key]) or rows[key].spoilt)
     }
-    found = resolve(former, live, {key for key in former if key in rows and key not in live}, done)
+    otherwise = {key for key in former if key in rows and rows[key].renamed_from and key not in done}
+    deleted = {key for key in former if key in rows and key not in live}
+    found = resolve(former, live, deleted, done, otherwise)
     problems += [_name_held(wanted[key], places.names[key[1]]) for key in found.held]
     problems += [
         _clash(wanted[key], wanted[other], places.names[other[1]]) for key, other in found.clashes.items()

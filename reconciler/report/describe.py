@@ -20,6 +20,7 @@ from reconciler.report.shapes import (
 from reconciler.report.status import ObjectStatus
 from reconciler.report.timeline import Fire, fire_json, plan_of
 from reconciler.report.times import rfc3339
+from reconciler.report.timing import timing_of
 from reconciler.schedule.base import Note
 from reconciler.store.executions import (
     average_seconds,
@@ -65,6 +66,8 @@ class TaskDescription:
     dst_events: tuple[tuple[datetime, Note], ...]
     last: tuple[ExecutionView, ...]
     average_seconds: float | None
+    resolved: str | None
+    """The schedule with what its names, aliases and ``H`` came to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +102,7 @@ def describe_task(conn: Connection, task_id: int, now: datetime, late_after: tim
         raise NotFound(f"there is no task with id {task_id}", hint="`get tasks` lists them")
     task = found[0]
     suspensions = overrides_of(conn, task, now)
-    plan = plan_of(task, suspensions)
+    plan, timing = plan_of(task, suspensions), timing_of(task)
     events: list[tuple[datetime, Note]] = []
     if plan is not None:
         events = plan.timing.dst_events(now, now + _YEAR)
@@ -112,6 +115,7 @@ def describe_task(conn: Connection, task_id: int, now: datetime, late_after: tim
         dst_events=tuple(events),
         last=tuple(last_executions(conn, task_id, LAST)),
         average_seconds=average_seconds(conn, task_id),
+        resolved=None if timing is None else timing.schedule.resolved,
     )
 
 
@@ -156,6 +160,7 @@ def task_description_json(found: TaskDescription) -> Json:
         "suspensions": [_suspension(item) for item in found.suspensions],
         "nextRuns": [fire_json(fire) for fire in found.fires],
         "dstEvents": [{"at": rfc3339(at), "note": note} for at, note in found.dst_events],
+        "resolvedSchedule": found.resolved,
         "averageSeconds": found.average_seconds,
         "lastRuns": [execution_json(run) for run in found.last],
     }

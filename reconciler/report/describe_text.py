@@ -38,7 +38,11 @@ def task_text(found: TaskDescription, now: datetime, paint: Paint = plain) -> It
     yield paint(f"Task {printable(task.address)}", Style.BOLD) + paint(
         f"  {status.health.value}, {status.sync.value}", HEALTH_STYLE[status.health]
     )
-    schedule = "only when asked" if task.schedule is None else f"{task.schedule}  in {task.timezone}"
+    same = found.resolved in (None, task.schedule)
+    resolved = "" if same else f"  = {found.resolved}"
+    schedule = f"{task.schedule}{resolved}  in {task.timezone}"
+    if task.schedule is None:
+        schedule = "only when asked"
     facts: Facts = [
         ("project", task.project),
         ("server", task.server if task.server_enabled else f"{task.server} (disabled or deleted)"),

@@ -111,7 +111,9 @@ def judge_server(server: ServerView, contact: ExecutionView | None) -> ObjectSta
 
 def judge_project(project: ProjectView, stored: Sequence[StoredCondition]) -> ObjectStatus:
     """The status of a project: what was applied last, and what its controller wrote down."""
-    found = (_from_row(row) for row in stored if row.type != ConditionType.SYNCED)
+    # what a later version of the program wrote is its own business
+    known = set(ConditionType) - {ConditionType.SYNCED}
+    found = (_from_row(row) for row in stored if row.type in known)
     others = tuple(sorted(found, key=lambda condition: _ORDER.index(condition.type)))
     stalled = any(row.type is ConditionType.STALLED and row.status is TRUE for row in others)
     revision = project.revision

@@ -25,10 +25,14 @@ def decode(noun: str, cursor: str, kinds: Sequence[type]) -> list[int | str]:
         first, *key = json.loads(raw)
     except (binascii.Error, ValueError, TypeError):
         raise _bad(noun, cursor) from None
-    fits = len(key) == len(kinds) and all(type(part) is kind for part, kind in zip(key, kinds, strict=True))
-    if first != noun or not fits:
+    if first != noun or len(key) != len(kinds) or not all(map(_fits, key, kinds)):
         raise _bad(noun, cursor)
     return list(key)
+
+
+def _fits(part: object, kind: type) -> bool:
+    """Whether a part of a key is of its kind, and a number is one that a database can hold."""
+    return type(part) is kind and not (isinstance(part, int) and abs(part) >= 1 << 63)
 
 
 def _bad(noun: str, cursor: str) -> UsageError:

@@ -28,11 +28,14 @@ CONNECT_SECONDS = 4
 """For each address of the host; two of them and a retry stay under ten seconds."""
 LOCK_SECONDS = 10
 """innodb_lock_wait_timeout and SQLite's busy timeout: far over any transaction of ours."""
+IDLE_SECONDS = 30
+"""wait_timeout: a client that vanishes in a transaction without a FIN (a power cut, a cut cable) keeps its
+locks, one of which all takers wait for, until the server gives it up: by default only after eight hours."""
 SESSION = (
     "SET time_zone = '+00:00', "
     "sql_mode = 'STRICT_ALL_TABLES,ONLY_FULL_GROUP_BY,NO_ZERO_DATE,NO_ZERO_IN_DATE,"
     "ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION', "
-    f"innodb_lock_wait_timeout = {LOCK_SECONDS}, lock_wait_timeout = 15"
+    f"innodb_lock_wait_timeout = {LOCK_SECONDS}, lock_wait_timeout = 15, wait_timeout = {IDLE_SECONDS}"
 )
 ATTEMPTS = 6
 

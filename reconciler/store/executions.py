@@ -65,13 +65,13 @@ def list_executions(
 
     Raises UsageError for a cursor that is none.
     """
-    below = None if after is None else int(decode("executions", after, (str,))[0])
+    below = None if after is None else int(decode("executions", after, (int,))[0])
     query = _ids_query(conn, wanted, below)
     if query is None:
         return Page(())
     ids = list(conn.scalars(query.limit(limit + 1)))
     items = executions_by_id(conn, ids[:limit])
-    more = encode("executions", (str(ids[limit - 1]),)) if len(ids) > limit else None
+    more = encode("executions", (ids[limit - 1],)) if len(ids) > limit else None
     return Page(tuple(items), more)
 
 

@@ -84,7 +84,6 @@ HANDS = [
     "UPDATE tasks SET deleted_at = NULL",
     "UPDATE tasks SET protected = 0, generation = generation + 3",
     "UPDATE tasks SET spec_hash = 'x'",
-    "UPDATE tasks SET next_slot = NULL, next_run = NULL",
     "UPDATE servers SET port = 99, username = NULL",
     "UPDATE servers SET status = 1 - status",
     "UPDATE servers SET spec = '', labels = '5'",
@@ -123,6 +122,19 @@ def identities(world: World) -> dict[Any, int]:
     return found | {(row["name"], row["server"]): row["id"] for row in rows}
 
 
+def times_fit(world: World, desired: DesiredState) -> None:
+    """What is declared and may run has a next slot, and what is declared otherwise has none."""
+    for row in world.rows(
+        "SELECT t.name, s.name AS server, t.next_slot, t.next_run, t.cron_expr, t.status * s.status AS enabled,"
+        " s.deleted_at IS NULL AS there FROM tasks t JOIN servers s ON s.id = t.server_id"
+        " WHERE t.deleted_at IS NULL"
+    ):
+        if (row["name"], row["server"]) not in desired.tasks:
+            continue  # without prune it stays as it is
+        runs = bool(row["enabled"] and row["there"] and row["cron_expr"])
+        assert (row["next_slot"] is not None) is (row["next_run"] is not None) is runs, row
+
+
 def settled(world: World, desired: DesiredState) -> bool:
     """Apply what can be applied, and see that nothing is left to do. False: it contradicts the database."""
     before = world.dump()
@@ -136,6 +148,7 @@ def settled(world: World, desired: DesiredState) -> bool:
     assert (applied.revision is None) is plan.empty
     left = world.plan(desired)
     assert (told(left), left.all_drift(), left.forget) == ([], (), ())
+    times_fit(world, desired)
     content = world.dump()
     assert world.apply(desired).revision is None
     assert world.dump() == content, "a second apply writes nothing at all"
@@ -143,11 +156,11 @@ def settled(world: World, desired: DesiredState) -> bool:
 
 
 slow = settings(
-    max_examples=15,
+    max_examples=120,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-    phases=[Phase.explicit, Phase.generate, Phase.shrink],
+    phases=[Phase.explicit, Phase.generate],
 )
 
 
@@ -161,8 +174,6 @@ def test_after_any_edits_and_any_hands_an_apply_leaves_nothing_to_do(
             settled(world, desired)
             spoil(world, by_hand)
             world.clock.advance(61)
-        for row in world.rows("SELECT id FROM tasks WHERE deleted_at IS NOT NULL AND next_run IS NOT NULL"):
-            raise AssertionError(f"{row} is deleted and will run")
 
 
 @slow

@@ -6,6 +6,7 @@ import threading
 from datetime import datetime, timedelta
 from itertools import pairwise
 
+import pytest
 from sqlalchemy import event
 
 from reconciler.clock import SystemClock
@@ -20,6 +21,12 @@ from tests.controller.executors import Patient, Quick
 from tests.dispatch.fleet import Fleet
 
 CLOCK = SystemClock()
+
+# What no database changes is tried on one of them; what is about locks and leases on all three.
+sqlite_only = pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+mariadb_only = pytest.mark.parametrize(
+    "url", [pytest.param("mariadb", marks=pytest.mark.mariadb)], indirect=True
+)
 
 
 def soon(seconds: float = 0.2) -> datetime:
@@ -96,6 +103,7 @@ def test_max_concurrent_runs_holds_over_three_racing_workers(fleet: Fleet, start
     assert fleet.states() == {"completed": 40}
 
 
+@sqlite_only
 def test_a_slot_that_meets_its_running_predecessor_is_skipped(fleet: Fleet, start: Start) -> None:
     task = fleet.task(due=soon(), schedule="@every 1s", concurrency="forbid")
     patient = Patient()
@@ -107,6 +115,7 @@ def test_a_slot_that_meets_its_running_predecessor_is_skipped(fleet: Fleet, star
     assert patient.most["web-1"] == 1
 
 
+@mariadb_only
 def test_replace_ends_the_running_one_before_the_new_one_starts(fleet: Fleet, start: Start) -> None:
     task = fleet.task(due=soon(), schedule="@every 1s", concurrency="replace")
     patient = Patient()
@@ -125,6 +134,7 @@ def test_a_cancel_reaches_the_running_command(fleet: Fleet, start: Start) -> Non
     assert "ann@desk asked for it" in fleet.ledger(task)[0]["error"]
 
 
+@mariadb_only
 def test_a_manual_run_is_taken_within_a_second_or_so(fleet: Fleet, start: Start) -> None:
     fleet.task(schedule=None, due=None)
     quick = Quick()
@@ -133,6 +143,7 @@ def test_a_manual_run_is_taken_within_a_second_or_so(fleet: Fleet, start: Start)
     eventually(lambda: fleet.states() == {"completed": 1}, 3)
 
 
+@sqlite_only
 def test_a_retry_runs_when_its_time_comes(fleet: Fleet, start: Start) -> None:
     task = fleet.task(due=soon(), schedule="@every 1h", retries={"limit": 2, "backoff": "1s", "factor": 1.0})
     failing = Quick(reason=Reason.START_FAILED)
@@ -147,6 +158,7 @@ def test_a_retry_runs_when_its_time_comes(fleet: Fleet, start: Start) -> None:
     assert [heard.attempt for heard in events if heard.kind is EventKind.RETRYING] == [2, 3]
 
 
+@mariadb_only
 def test_a_task_follows_the_success_of_another(fleet: Fleet, start: Start) -> None:
     fleet.task("extract", due=soon(), schedule="@every 1h")
     report = fleet.task("report", schedule=None, due=None, after=["extract"])
@@ -170,6 +182,7 @@ def test_stopping_runs_what_is_claimed_and_claims_no_more(fleet: Fleet, start: S
     assert fleet.task_row(11)["next_run"] < CLOCK.now()
 
 
+@sqlite_only
 def test_a_worker_goes_on_until_nothing_due_waits(fleet: Fleet, start: Start) -> None:
     tasks = fleet.tasks([f"t-{n}" for n in range(4)], due=None)
     quick = Quick(0.3)
@@ -196,6 +209,7 @@ def test_what_outlives_the_time_is_ended_and_recorded_as_cancelled(fleet: Fleet,
     assert "the process that runs it ends" in fleet.ledger()[0]["error"]
 
 
+@mariadb_only
 def test_what_cannot_be_ended_is_said_and_left_to_the_reaper(fleet: Fleet, start: Start) -> None:
     fleet.task(due=soon(), schedule="@every 1h")
     stubborn = Patient(stubborn=True)
@@ -207,6 +221,7 @@ def test_what_cannot_be_ended_is_said_and_left_to_the_reaper(fleet: Fleet, start
     stubborn.released.set()
 
 
+@sqlite_only
 def test_without_finishing_waiting_rows_stay_for_others(fleet: Fleet, start: Start) -> None:
     tasks = fleet.tasks(["a", "b", "c"], due=None)
     patient = Patient()
@@ -235,6 +250,7 @@ def test_a_stopped_process_leaves_no_lease_behind(fleet: Fleet, start: Start) ->
         )
 
 
+@mariadb_only
 def test_a_hurried_stop_ends_soon(fleet: Fleet, start: Start) -> None:
     fleet.task(due=soon(), schedule="@every 1h")
     runtime = start(Patient())
@@ -260,6 +276,7 @@ def test_what_a_vanished_process_held_is_reaped(fleet: Fleet, start: Start) -> N
     assert quick.ran == {1: 1}
 
 
+@sqlite_only
 def test_an_idle_process_hardly_works(fleet: Fleet, start: Start) -> None:
     fleet.tasks([f"t-{n}" for n in range(500)], due=soon(3600), schedule="@every 1h")
     runtime = start(Quick())
@@ -271,6 +288,7 @@ def test_an_idle_process_hardly_works(fleet: Fleet, start: Start) -> None:
     assert 2 <= len(statements) <= 24
 
 
+@sqlite_only
 def test_an_apply_is_noticed_within_a_second_or_so(fleet: Fleet, start: Start) -> None:
     task = fleet.task(due=soon(3600), schedule="@every 1h")
     quick = Quick()
@@ -284,6 +302,7 @@ def test_an_apply_is_noticed_within_a_second_or_so(fleet: Fleet, start: Start) -
     eventually(lambda: quick.ran, 4)
 
 
+@mariadb_only
 def test_a_listener_that_fails_disturbs_nothing(fleet: Fleet, start: Start) -> None:
     def listener(heard: Event) -> None:
         raise ZeroDivisionError

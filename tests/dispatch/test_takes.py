@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import threading
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import Any
 
 import pytest
 
+from reconciler.clock import SystemClock
 from reconciler.dispatch.taker import Taker
-from reconciler.store import leases
+from reconciler.errors import DatabaseUnavailable
+from reconciler.store import engine, leases, takes
 from reconciler.store.engine import Database
 from tests.dispatch.conftest import World
 from tests.dispatch.fleet import START, Fleet, at
@@ -238,3 +240,25 @@ class _Race:
                     "UPDATE task_executions SET status = 1, reason = 'completed', lease_owner = NULL, "
                     f"lease_until = NULL WHERE id = {execution_id} AND status = 0"
                 )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("url", [pytest.param("mariadb", marks=pytest.mark.mariadb)], indirect=True)
+def test_a_taker_that_freezes_while_it_takes_holds_the_others_back_only_for_so_long(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after a power cut: its connection stays open, and with it the lock of all takers."""
+    monkeypatch.setattr(
+        engine, "SESSION", engine.SESSION.replace(f"wait_timeout = {engine.IDLE_SECONDS}", "wait_timeout = 2")
+    )
+    clock = SystemClock()
+    with closing(Database.open(url, clock)) as db, closing(Database.open(url, clock)) as frozen:
+        fleet = Fleet(db)
+        fleet.execution(fleet.task(), 1)
+        db.transact(takes.ensure_lock)
+        with suppress(DatabaseUnavailable), frozen.write() as connection:
+            takes.lock(connection)
+            before = clock.monotonic()
+            taken = Taker(db, clock, "me", 15.0, 10, local=True).take(1, {}).taken
+            assert clock.monotonic() - before < 9
+            assert [item.job.execution_id for item in taken] == [1]

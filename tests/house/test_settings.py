@@ -64,6 +64,8 @@ def test_what_is_shown_of_the_settings_holds_no_secret(tmp_path: Path) -> None:
         ("sqlite:///a.db", "sqlite:///a.db"),
         ("mysql://u:p%40x@h/d", "mysql://u:***@h/d"),
         ("mysql://u:p@ss@h/d", "mysql://u:***@h/d"),
+        ("mysql://u:p/ss@h/d", "mysql://u:***@h/d"),
+        ("mysql://h/d?user=u&password=p&x=1", "mysql://h/d?user=u&password=***&x=1"),
     ],
 )
 def test_a_password_in_a_url_is_masked(url: str, shown: str) -> None:

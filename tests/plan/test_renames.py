@@ -24,8 +24,9 @@ from tests.plan.world import World, applied, problems_of, server, steps, task, t
         pytest.param({"a": "b", "b": "a"}, "ab", "", "", {"a": "b", "b": "a"}, id="swap"),
         pytest.param({"a": "b", "b": "a"}, "ab", "", "ab", {}, id="swap, applied"),
         pytest.param(
-            {"a": "b", "b": "c", "c": "a"}, "abc", "", "ab", {"a": "b", "b": "c", "c": "a"}, id="circle"
+            {"a": "b", "b": "c", "c": "a"}, "abc", "", "", {"a": "b", "b": "c", "c": "a"}, id="circle"
         ),
+        pytest.param({"a": "b", "b": "a"}, "ab", "", "a", {}, id="swap, of which one row was not written"),
         pytest.param({"a": "b", "b": "c", "c": "a"}, "abc", "", "abc", {}, id="circle, applied"),
         pytest.param({"a": "a"}, "a", "", "", {}, id="itself"),
         pytest.param({"b": "a"}, "a", "b", "b", {}, id="a deleted row that was once so renamed comes back"),
@@ -43,6 +44,21 @@ def test_which_formerly_act(
 
 def test_a_deleted_row_with_the_new_name_holds_it() -> None:
     assert resolve({"b": "a"}, {"a"}, {"b"}, set()).held == ("b",)
+
+
+def test_a_swap_that_grows_into_a_circle_acts_again() -> None:
+    former = {"a": "c", "b": "a", "c": "b"}
+    assert resolve(former, set("abc"), set(), {"b"}, {"a"}).active == former
+
+
+def test_a_row_that_came_back_completes_no_swap() -> None:
+    world = applied(server("db-1"), task("a"))
+    world.apply(tree(server("db-1"), task("b", formerly="z")))
+    world.apply(tree(server("db-1"), task("a")))
+    desired = tree(server("db-1"), task("b", formerly="a"), task("a", formerly="b"))
+    world.edit(world.task_row("b", "db-1"), renamed_from="a")
+    assert steps(world.apply(desired)) == ["restore Task b@db-1"]
+    assert world.plan(desired).empty
 
 
 def test_two_that_want_one_row_clash() -> None:

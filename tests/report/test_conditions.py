@@ -360,6 +360,7 @@ def test_a_stalled_project_is_pending_and_degraded(world: World) -> None:
     key = world.id_of(Project, "shop")
     world.condition("Project", key, type="Stalled", reason="BehindApplied", message="an older commit")
     world.condition("Project", key, type="SourceVerified", reason="Signed", message="by ann")
+    world.condition("Project", key, type="OfALaterVersion", reason="X", message="")
     (item,) = report_of(world).of(Kind.PROJECT)
     assert (item.sync, item.health) == (Sync.PENDING, Health.DEGRADED)
     assert types(item) == ["Synced", "SourceVerified", "Stalled"]

@@ -20,6 +20,7 @@ from reconciler.store.addresses import (
     resolve_tasks,
     server_ids,
 )
+from reconciler.store.cursor import encode
 from reconciler.store.executions import ExecutionFilter, list_executions
 from reconciler.store.listing import ObjectFilter, list_servers, list_tasks
 from reconciler.store.overview import recorded_slots, server_contacts, task_runs
@@ -221,7 +222,8 @@ def test_a_cursor_of_another_list_or_none_at_all_is_a_usage_error(
     with world.db.read() as conn:
         cursor = list_tasks(conn, ObjectFilter(), limit=1).next
         assert cursor is not None
-        for wrong in (cursor, "zzz", "", "W10", "备份", cursor[:-2]):
+        huge = encode("executions", (10**30,))
+        for wrong in (cursor, "zzz", "", "W10", "备份", cursor[:-2], huge, encode("executions", ("x",))):
             with pytest.raises(UsageError, match="no cursor"):
                 list_executions(conn, ExecutionFilter(), limit=1, after=wrong)
 

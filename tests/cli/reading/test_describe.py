@@ -73,6 +73,15 @@ def test_a_task_in_json_has_the_shape_of_get_and_more(world: World, task: int, r
     assert shape["dstEvents"][0] == {"at": "2026-03-29T01:00:00.000000Z", "note": "dst-gap"}
 
 
+def test_a_hashed_schedule_shows_what_it_came_to(world: World, task: int, reconciler: Command) -> None:
+    world.task("spread", "db-1", spec={"schedule": "H H(0-5) * * MON"})
+    shape = reconciler("describe", "task", "spread", "-o", "json").json
+    minute, hour, *rest = shape["resolvedSchedule"].split()
+    assert (int(minute) < 60, int(hour) < 6, rest) == (True, True, ["*", "*", "1"])
+    text = reconciler("describe", "task", "spread").out
+    assert f"  schedule    H H(0-5) * * MON  = {shape['resolvedSchedule']}  in UTC" in text
+
+
 def test_a_server_shows_its_tasks_and_last_runs(world: World, task: int, reconciler: Command) -> None:
     world.run(task, NOW - HOUR, 10)
     out = reconciler("describe", "server", "db-1").out

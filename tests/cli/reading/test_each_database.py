@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import pytest
+from sqlalchemy import make_url
+
+from reconciler.cli.main import main
 from tests.cli.reading.conftest import Command, on_each_database
 from tests.report.world import NOW, World
 
@@ -32,3 +36,41 @@ def test_every_reading_command_answers(world: World, reconciler: Command, url: s
         assert said.out, words
         assert reconciler(*words, "-o", "json").json, words
     assert reconciler("logs", "备份").out == "saved 备份\n"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        pytest.param("mariadb", marks=pytest.mark.mariadb),
+        pytest.param("mysql", marks=pytest.mark.mysql),
+    ],
+    indirect=True,
+)
+def test_the_right_to_select_is_enough(
+    world: World, reconciler: Command, url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world.server("db-1")
+    task = world.task("backup", "db-1")
+    world.run(task, NOW - timedelta(hours=1), status=2, error="boom\n")
+    parsed = make_url(url)
+    reader = f"reader{parsed.database[-8:]}" if parsed.database else "reader"
+    with world.db.write() as conn:
+        for statement in (
+            f"DROP USER IF EXISTS {reader}@'%'",
+            f"CREATE USER {reader}@'%' IDENTIFIED BY 'only-Reads.7'",
+            f"GRANT SELECT ON `{parsed.database}`.* TO {reader}@'%'",
+        ):
+            conn.exec_driver_sql(statement.replace("%", "%%"))
+    allowed = parsed.set(username=reader, password="only-Reads.7").render_as_string(hide_password=False)
+    for words in (
+        ["get", "tasks"],
+        ["status"],
+        ["schedule"],
+        ["describe", "task", "backup"],
+        ["logs", "backup"],
+    ):
+        code = main([*words, "--database", allowed])
+        said = capsys.readouterr()
+        assert (code, bool(said.out)) == (0, True), said.err
+    with world.db.write() as conn:
+        conn.exec_driver_sql(f"DROP USER {reader}@'%%'")

@@ -284,6 +284,7 @@ def test_since_and_state_filter_executions(world: World, task: int, reconciler: 
         (["get", "tasks", "-l", "ab"], 64, "a label is written key=value"),
         (["get", "tasks", "--after", "x"], 64, "is no cursor of `get tasks`"),
         (["get", "tasks", "--limit", "0"], 64, "whole number from 1"),
+        (["get", "tasks", "--limit", "9" * 30], 64, "--limit is at most 100000"),
         (["get", "pods"], 64, "pods"),
         (["get", "tasks", "a@b@c"], 64, "is no task"),
     ],

@@ -41,6 +41,7 @@ def test_pages_and_tail_cut_lines_of_both_streams(world: World, task: int, recon
     assert pages == ["out 0\nout 1\nout 2\n", "out 3\nout 4\nerr 0\n", "err\x0b1\n"]
     assert reconciler("logs", "backup", "--tail", "2").out == "err 0\nerr\x0b1\n"
     assert reconciler("logs", "backup", "--tail", "99", "--stream", "err").out == "err 0\nerr\x0b1\n"
+    assert reconciler("logs", "backup", "--page", "1", "--page-size", "9" * 30).out.count("\n") == 7
     said = reconciler("logs", "backup", "--page", "4", "--page-size", "3")
     assert said.code == 64
     assert "there is no page 4: 7 lines are 3 pages of 3" in said.err

@@ -1,0 +1,353 @@
+"""What a plan costs, beside PyYAML's bare load of the same files and beside ``terraform plan``.
+
+Three steps, each in a fresh process, on trees of 1,000 to 100,000 tasks: *bare* (``yaml.CSafeLoader``, nothing
+checked), *read* (with positions, resolved and validated), *plan* (read, observe the database, compare; there is
+no change). Then the whole command, ``reconciler plan`` with a cold start, beside ``terraform plan`` of as many
+``terraform_data`` resources, which also finds no change.
+
+Rounds of all take turns. Seconds are CPU time (user and system, children included), because that is what a
+busy machine leaves alone; ratios are taken round by round, and the figures are medians. Memory is the peak.
+
+    python bench/plan.py [--rounds 5] [--sizes 1000,10000,100000] [--json bench/results/plan.json]
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bench._fleet import Written, write_terraform, write_tree
+from tests.services.database import MariaDB
+from tests.services.process import ServiceBroken, ServiceMissing
+
+ROOT = Path(__file__).resolve().parent.parent
+MOST_FOR_TERRAFORM = 10_000
+"""A hundred thousand resources take terraform many minutes and more memory than most machines have."""
+MOST_FOR_MARIADB = 10_000
+READ_AND_PLAN = 1.5
+"""Goal: times the bare load, at most."""
+TIMES_TERRAFORM = 15
+"""Goal: so many times faster, at least."""
+MOST_MEMORY = 250e6
+"""Goal: bytes of the whole command with 10,000 tasks."""
+GROWTH = 11
+"""Goal: ten times the tasks cost at most so many times the seconds and bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One process: seconds and bytes; ``steps`` are the CPU seconds that it told of itself."""
+
+    cpu: float
+    wall: float
+    peak: float
+    steps: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Case:
+    """One tree, what is measured on it, and the runs so far."""
+
+    tasks: int
+    layout: str
+    written: Written
+    parts: dict[str, Callable[[], Run]]
+    runs: dict[str, list[Run]]
+
+    @property
+    def name(self) -> str:
+        return f"{self.tasks:,} tasks, {self.layout}"
+
+
+def environment(home: Path) -> dict[str, str]:
+    """As on a machine where the program is installed: compiled once, no settings, nothing asked of a network."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("RECONCILER_", "TF_"))}
+    kept.pop("PYTHONDONTWRITEBYTECODE", None)
+    return kept | {
+        "PYTHONPYCACHEPREFIX": str(home / "compiled"),
+        "PYTHONPATH": str(ROOT),
+        "CHECKPOINT_DISABLE": "1",
+        "RECONCILER_STATE_DIR": str(home / "state"),
+    }
+
+
+def run(home: Path, *words: str, cwd: Path | None = None) -> tuple[Run, bytes]:
+    """Run to the end; ``wait4`` gives the seconds of the process and of those it waited for."""
+    with tempfile.TemporaryFile() as output:
+        begin = time.perf_counter()
+        # not Popen.wait(): its resource usage would be that of all children together
+        process = subprocess.Popen(
+            words, cwd=cwd or home, env=environment(home), stdout=output, stderr=subprocess.STDOUT
+        )
+        _, status, usage = os.wait4(process.pid, 0)
+        wall = time.perf_counter() - begin
+        process.returncode = os.waitstatus_to_exitcode(status)
+        output.seek(0)
+        said = output.read()
+    if process.returncode:
+        shown = said.decode(errors="replace")[-2000:]
+        raise SystemExit(f"{' '.join(words)} ended with {process.returncode}:\n{shown}")
+    return Run(usage.ru_utime + usage.ru_stime, wall, usage.ru_maxrss * 1024), said
+
+
+def part(home: Path, *words: str) -> Run:
+    """One step in a process of its own: what it tells of itself, without imports."""
+    said = json.loads(run(home, sys.executable, str(ROOT / "bench/_plan_part.py"), *words)[1])
+    return Run(sum(said["cpu"].values()), said["wall"], said["peak"], said["cpu"])
+
+
+def command(home: Path, name: str, tree: Path, url: str, *more: str) -> Run:
+    """The whole program, from a cold start to its exit."""
+    return run(home, sys.executable, "-m", "reconciler", name, str(tree), "--database", url, *more)[0]
+
+
+def terraform(home: Path, folder: Path) -> Run:
+    """Exit code 0 of ``-detailed-exitcode``: it found no change, as we did not."""
+    plan = ("terraform", "plan", "-detailed-exitcode", "-no-color", "-input=false")
+    return run(home, *plan, cwd=folder)[0]
+
+
+def prepare(home: Path, tasks: int, files: int, mariadb: MariaDB | None, with_terraform: bool) -> Case:
+    layout = "each in a file" if files == tasks else f"{files:,} files"
+    place = home / f"{tasks}-{files}"
+    tree = place / "tree"
+    written = write_tree(tree, tasks, files)
+    local = f"sqlite:///{place}/state.db"
+    command(home, "apply", tree, local, "--yes")
+    parts = {
+        "bare": lambda: part(home, "bare", str(tree)),
+        "bare, gc off": lambda: part(home, "bare-without-gc", str(tree)),
+        "read": lambda: part(home, "read", str(tree)),
+        "plan": lambda: part(home, "plan", str(tree), local),
+    }
+    if mariadb is not None and tasks <= MOST_FOR_MARIADB:
+        server = mariadb.url(mariadb.create_database())
+        run(home, sys.executable, "-m", "reconciler", "db", "upgrade", "--database", server)
+        command(home, "apply", tree, server, "--yes")
+        parts["plan, MariaDB"] = lambda: part(home, "plan", str(tree), server)
+    parts["reconciler plan"] = lambda: command(home, "plan", tree, local, "--exit-code")
+    if with_terraform and tasks <= MOST_FOR_TERRAFORM and files != tasks:
+        folder = place / "terraform"
+        write_terraform(folder, tasks)
+        run(home, "terraform", "init", "-input=false", cwd=folder)
+        parts["terraform plan"] = lambda: terraform(home, folder)
+    return Case(tasks, layout, written, parts, {name: [] for name in parts})
+
+
+@contextlib.contextmanager
+def services(absent: list[str]) -> Iterator[MariaDB | None]:
+    """A private MariaDB; None, and its name among the absent, where there is none."""
+    try:
+        with MariaDB() as server:
+            yield server
+    except (ServiceMissing, ServiceBroken) as error:
+        absent.append(f"MariaDB ({error})")
+        yield None
+
+
+def measure(rounds: int, sizes: list[int]) -> dict[str, Any]:
+    absent = [] if shutil.which("terraform") else ["terraform (it is not on the PATH)"]
+    cases = []
+    with tempfile.TemporaryDirectory(prefix="bench-plan-") as folder, services(absent) as mariadb:
+        home = Path(folder)
+        versions = _versions(home, mariadb)
+        for size in sizes:
+            for files in [size // 100, *([size] if size == 10_000 else [])]:
+                case = prepare(home, size, files, mariadb, "terraform" in versions)
+                # the largest trees differ least from round to round, and cost the most
+                wanted = rounds if size < 100_000 else max(3, rounds // 2)
+                for number in range(wanted):
+                    for name, each in case.parts.items():
+                        print(f"\r{case.name}: round {number + 1}/{wanted}, {name:24}", end="", file=sys.stderr)
+                        case.runs[name].append(each())
+                cases.append(case)
+                shutil.rmtree(home / f"{size}-{files}")
+        print(f"\r{'':78}\r", end="", file=sys.stderr)
+    return {
+        "name": "plan",
+        "rounds": rounds,
+        "python": platform.python_version(),
+        "machine": f"{platform.machine()}, {platform.system()}, {os.cpu_count()} CPUs",
+        "versions": versions,
+        "absent": absent,
+        "cases": [_told(case) for case in cases],
+        "growth": _growth(cases),
+        "goals": _goals(cases),
+    }
+
+
+def _versions(home: Path, mariadb: MariaDB | None) -> dict[str, str]:
+    versions = {"reconciler": "this tree", "PyYAML": importlib.metadata.version("PyYAML")}
+    if shutil.which("terraform"):
+        said = json.loads(run(home, "terraform", "version", "-json")[1])
+        versions["terraform"] = said["terraform_version"]
+    if mariadb is not None:
+        versions["MariaDB"] = str(mariadb.execute("SELECT version()")[0][0])
+    return versions
+
+
+def _median(runs: list[Run], value: Callable[[Run], float]) -> float:
+    return statistics.median(value(each) for each in runs)
+
+
+def _ratio(mine: list[Run], theirs: list[Run], value: Callable[[Run], float]) -> float:
+    """Each round's ratio, then the median: a slow moment of the machine slows both sides of its round."""
+    return statistics.median(value(one) / value(other) for one, other in zip(mine, theirs, strict=True))
+
+
+def _cpu(one: Run) -> float:
+    return one.cpu
+
+
+def _wall(one: Run) -> float:
+    return one.wall
+
+
+def _peak(one: Run) -> float:
+    return one.peak
+
+
+def _without_observing(one: Run) -> float:
+    return one.cpu - one.steps["observe"]
+
+
+def _told(case: Case) -> dict[str, Any]:
+    runs = case.runs
+    told: dict[str, Any] = {
+        "tasks": case.tasks,
+        "layout": case.layout,
+        "files": case.written.files,
+        "bytes": case.written.bytes,
+        "rounds": len(runs["bare"]),
+        "parts": {
+            name: {
+                "cpuSeconds": _median(each, _cpu),
+                "wallSeconds": _median(each, _wall),
+                "peakBytes": _median(each, _peak),
+                "steps": {
+                    step: statistics.median(one.steps[step] for one in each) for step in each[0].steps
+                },
+            }
+            for name, each in runs.items()
+        },
+        "timesBare": {
+            name: _ratio(each, runs["bare"], _cpu)
+            for name, each in runs.items()
+            if name in ("read", "plan", "plan, MariaDB")
+        },
+    }
+    told["timesBare"]["read and plan"] = statistics.median(
+        _without_observing(one) / other.cpu for one, other in zip(runs["plan"], runs["bare"], strict=True)
+    )
+    if "terraform plan" in runs:
+        ours, theirs = runs["reconciler plan"], runs["terraform plan"]
+        told["timesTerraform"] = {
+            "cpu": _ratio(theirs, ours, _cpu),
+            "wall": _ratio(theirs, ours, _wall),
+            "memory": _ratio(theirs, ours, _peak),
+        }
+    return told
+
+
+def _growth(cases: list[Case]) -> list[dict[str, Any]]:
+    """From each size to the next, same layout; steps of ten."""
+    sizes = {case.tasks: case for case in cases if case.layout != "each in a file"}
+    return [
+        {
+            "from": small,
+            "to": large,
+            **{
+                f"{name} {what}": _median(sizes[large].runs[name], value)
+                / _median(sizes[small].runs[name], value)
+                for name in ("bare", "plan", "reconciler plan")
+                for what, value in (("seconds", _cpu), ("bytes", _peak))
+            },
+        }
+        for small, large in zip(sorted(sizes), sorted(sizes)[1:], strict=False)
+        if large == 10 * small
+    ]
+
+
+def _goals(cases: list[Case]) -> dict[str, dict[str, Any]]:
+    goals: dict[str, dict[str, Any]] = {}
+
+    def goal(name: str, value: float, limit: float, *, least: bool = False) -> None:
+        met = value >= limit if least else value <= limit
+        goals[name] = {"value": value, "atLeast" if least else "atMost": limit, "met": met}
+
+    for case in cases:
+        told = _told(case)
+        if case.tasks != 10_000:
+            continue
+        goal(f"read and plan, times bare ({case.layout})", told["timesBare"]["read and plan"], READ_AND_PLAN)
+        goal(
+            f"bytes of `reconciler plan` ({case.layout})",
+            told["parts"]["reconciler plan"]["peakBytes"],
+            MOST_MEMORY,
+        )
+        for what in ("cpu", "wall") if "timesTerraform" in told else ():
+            name = f"terraform's {what} seconds in ours"
+            goal(name, told["timesTerraform"][what], TIMES_TERRAFORM, least=True)
+    for growth in _growth(cases):
+        step = f"{growth['from']:,} → {growth['to']:,}"
+        for name in ("plan", "reconciler plan"):
+            for what in ("seconds", "bytes"):
+                goal(f"{step}: {name}, {what}", growth[f"{name} {what}"], GROWTH)
+    return goals
+
+
+def show(result: dict[str, Any]) -> None:
+    print(", ".join(f"{name} {version}" for name, version in result["versions"].items()), end="")
+    print(f"; Python {result['python']}; {result['machine']}")
+    for case in result["cases"]:
+        size = f"{case['files']:,} files, {case['bytes'] / 1e6:.1f} MB, median of {case['rounds']}"
+        print(f"\n{case['tasks']:,} tasks, {case['layout']}: {size}")
+        print(f"  {'':18}{'CPU s':>9}{'wall s':>9}{'peak MB':>9}{'× bare':>9}")
+        for name, told in case["parts"].items():
+            times = case["timesBare"].get(name)
+            steps = ", ".join(f"{step} {seconds:.3f}" for step, seconds in told["steps"].items())
+            line = f"  {name:18}{told['cpuSeconds']:9.3f}{told['wallSeconds']:9.3f}{told['peakBytes'] / 1e6:9.0f}"
+            line += f"{times:9.2f}" if times else f"{'':9}"
+            print(f"{line}   {steps}" if len(told["steps"]) > 1 else line.rstrip())
+        if peer := case.get("timesTerraform"):
+            print(
+                f"  terraform / ours: CPU {peer['cpu']:.1f}, wall {peer['wall']:.1f}, memory {peer['memory']:.1f}"
+            )
+    print()
+    for name in result["absent"]:
+        print(f"skipped: {name}")
+    for name, goal in result["goals"].items():
+        bound, limit = ("at least", goal["atLeast"]) if "atLeast" in goal else ("at most", goal["atMost"])
+        unit = 1e6 if limit >= 1e6 else 1
+        value = f"{goal['value'] / unit:.2f}" + (" MB" if unit > 1 else "")
+        print(f"{'met' if goal['met'] else 'NOT met':8}{name}: {value} ({bound} {limit / unit:g})")
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description="a plan, beside a bare load and terraform")
+    arguments.add_argument("--rounds", type=int, default=5)
+    arguments.add_argument("--sizes", default="1000,10000,100000")
+    arguments.add_argument("--json", type=Path, default=Path("bench/results/plan.json"))
+    given = arguments.parse_args()
+    result = measure(given.rounds, sorted(int(size) for size in given.sizes.split(",")))
+    show(result)
+    given.json.parent.mkdir(parents=True, exist_ok=True)
+    given.json.write_text(json.dumps(result, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
