@@ -21,6 +21,8 @@ from reconciler.store.tables import Server, Task
 
 BATCH = 500
 """Ids in one statement."""
+PATH = 1000
+"""Characters of the column ``path``."""
 REWRITE_ROWS = 250
 REWRITE_BYTES = 1_000_000
 """Bounds of one UPDATE: a script may have megabytes, and a packet has 16 MiB on MariaDB."""
@@ -200,9 +202,14 @@ def _with_place(columns: dict[str, Any], placed: Placed) -> dict[str, Any]:
     return {
         **columns,
         "spec_hash": placed.definition.hash,
-        "path": placed.origin.path,
+        "path": _fitting(placed.origin.path),
         "line": placed.origin.line,
     }
+
+
+def _fitting(path: str) -> str:
+    """A path of more characters than the column has keeps its end, where the file's name is."""
+    return path if len(path) <= PATH else "…" + path[1 - PATH :]
 
 
 def delete_tasks(connection: Connection, stamp: Stamp, ids: Iterable[int]) -> None:
