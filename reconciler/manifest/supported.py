@@ -27,7 +27,6 @@ NOT_YET: Mapping[str, Mapping[tuple[str, ...], frozenset[str]]] = {
         ("output", "archive"): ANY,
         ("history",): ANY,
         ("notify",): ANY,
-        ("runAs",): ANY,
     },
 }
 """Kind → path below ``spec`` → refused values; an empty set: all but the default."""
