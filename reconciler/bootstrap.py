@@ -39,7 +39,11 @@ def connect(settings: Settings, clock: Clock | None = None, *, ready: bool = Tru
     if ready:
         from reconciler.store.schema import ensure
 
-        ensure(db)
+        try:
+            ensure(db)
+        except BaseException:
+            db.close()
+            raise
     return db
 
 
