@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable
-from typing import Annotated, ClassVar
+from functools import lru_cache
+from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictStr
 from pydantic.alias_generators import to_camel
@@ -24,6 +25,16 @@ class Model(BaseModel):
         alias_generator=to_camel,
         use_attribute_docstrings=True,
         allow_inf_nan=False,
+    )
+
+
+def declared(model: Model, exclude: set[str] | None = None) -> dict[str, Any]:
+    """What a model says, in YAML's names and JSON's values, defaults left out.
+
+    What nobody set is a default: telling so first saves comparing dozens of values.
+    """
+    return model.model_dump(
+        mode="json", by_alias=True, exclude=exclude, exclude_defaults=True, exclude_unset=True
     )
 
 
@@ -55,6 +66,7 @@ def _clean(text: str) -> str:
     return text
 
 
+@lru_cache(maxsize=1024)
 def _label_key(text: str) -> str:
     if any(character in "=,!()" or character.isspace() for character in text):
         raise ValueError("a label's key has no spaces and none of = , ! ( )")

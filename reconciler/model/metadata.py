@@ -23,6 +23,10 @@ class Metadata(Model):
     """Rename: the earlier name (of a task also `name@server`); the row, its id and its history stay."""
 
 
+IDENTITY = {"name", "formerly"}
+"""What says which object a document is of, and is not part of the document."""
+
+
 class ProjectMetadata(Model):
     """Who a project is."""
 

@@ -65,11 +65,17 @@ def normalise_former_name(text: str) -> str:
     return f"{normalise_name(name)}@{normalise_name(server)}"
 
 
+# for the schema only: the validators look at the length themselves, and say more about it
+_NOT_EMPTY = {"minLength": 1}
 Name = Annotated[
-    StrictStr, AfterValidator(normalise_name), Field(min_length=1, examples=["db-1", "备份数据库"])
+    StrictStr,
+    AfterValidator(normalise_name),
+    Field(examples=["db-1", "备份数据库"], json_schema_extra=_NOT_EMPTY),
 ]
-ServerReference = Annotated[StrictStr, AfterValidator(normalise_server_reference), Field(min_length=1)]
-FormerName = Annotated[StrictStr, AfterValidator(normalise_former_name), Field(min_length=1)]
+ServerReference = Annotated[
+    StrictStr, AfterValidator(normalise_server_reference), Field(json_schema_extra=_NOT_EMPTY)
+]
+FormerName = Annotated[StrictStr, AfterValidator(normalise_former_name), Field(json_schema_extra=_NOT_EMPTY)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StrictBool, StrictInt
 
-from reconciler.model.base import Model
+from reconciler.model.base import Model, declared
 from reconciler.model.metadata import ProjectMetadata
 from reconciler.model.quantity import Seconds
 
@@ -69,4 +69,4 @@ def project_document(spec: ProjectSpec) -> dict[str, Any]:
 
     ``defaults`` are not part of it: they act on the objects, whose documents show their effect.
     """
-    return spec.model_dump(mode="json", by_alias=True, exclude={"defaults"}, exclude_defaults=True)
+    return declared(spec, {"defaults"})

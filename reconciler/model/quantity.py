@@ -7,6 +7,7 @@ canonical text, so ``60m`` and ``1h`` are the same value and never a change.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Annotated
 
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
@@ -30,6 +31,11 @@ def parse_duration(text: object) -> int:
     """
     if not isinstance(text, str):
         raise ValueError(f"{text!r} is not a duration: {DURATION_HINT}")
+    return _seconds(text)
+
+
+@lru_cache(maxsize=1024)
+def _seconds(text: str) -> int:
     match = _DURATION.fullmatch(text)
     if match is None or not text or len(text) > 20:
         raise ValueError(f"{text!r} is not a duration: {DURATION_HINT}")
@@ -39,6 +45,7 @@ def parse_duration(text: object) -> int:
     return seconds
 
 
+@lru_cache(maxsize=1024)
 def format_duration(seconds: int) -> str:
     """The canonical text: ``5400`` is ``1h30m``, ``0`` is ``0s``."""
     parts = []

@@ -8,9 +8,9 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, StrictBool, StrictInt, StrictStr, model_validator
 from pydantic_core import PydanticCustomError
 
-from reconciler.model.base import CleanText, Model, Word
+from reconciler.model.base import CleanText, Model, Word, declared
 from reconciler.model.enums import Connection
-from reconciler.model.metadata import Metadata
+from reconciler.model.metadata import IDENTITY, Metadata
 from reconciler.model.names import ServerReference
 from reconciler.model.secret import SecretReference
 
@@ -99,8 +99,6 @@ class ServerDeclaration(Model):
 def server_document(declaration: ServerDeclaration) -> dict[str, Any]:
     """The canonical document of a server: what is diffed, hashed and stored; defaults left out."""
     return {
-        "metadata": declaration.metadata.model_dump(
-            mode="json", by_alias=True, exclude={"name", "formerly"}, exclude_defaults=True
-        ),
-        "spec": declaration.spec.model_dump(mode="json", by_alias=True, exclude_defaults=True),
+        "metadata": declared(declaration.metadata, IDENTITY),
+        "spec": declared(declaration.spec),
     }

@@ -17,9 +17,9 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from reconciler.model.base import LabelKey, Labels, LabelValue, Model, Text, Word, exactly_one
+from reconciler.model.base import LabelKey, Labels, LabelValue, Model, Text, Word, declared, exactly_one
 from reconciler.model.enums import CatchUp, Concurrency, Dst, NotifyOn
-from reconciler.model.metadata import Metadata
+from reconciler.model.metadata import IDENTITY, Metadata
 from reconciler.model.names import EnvironmentName, Name, ServerReference
 from reconciler.model.project import History
 from reconciler.model.quantity import Bytes, Seconds
@@ -266,12 +266,7 @@ def task_document(declaration: TaskDeclaration, script_text: str | None = None) 
     Servers are not part of it (they are the rows' identity), so all rows of a task share one
     document. ``spec.command`` is what runs: of a script it is ``script_text``.
     """
-    spec = declaration.spec.model_dump(mode="json", by_alias=True, exclude=_PLACEMENT, exclude_defaults=True)
+    spec = declared(declaration.spec, _PLACEMENT)
     if script_text is not None:
         spec["command"] = script_text
-    return {
-        "metadata": declaration.metadata.model_dump(
-            mode="json", by_alias=True, exclude={"name", "formerly"}, exclude_defaults=True
-        ),
-        "spec": spec,
-    }
+    return {"metadata": declared(declaration.metadata, IDENTITY), "spec": spec}
