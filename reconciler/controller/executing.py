@@ -19,7 +19,7 @@ from reconciler.dispatch.scheduler import REPLACED_BY
 from reconciler.dispatch.taker import Taken, Taker
 from reconciler.errors import Temporary
 from reconciler.execute.control import Control, Executor
-from reconciler.model.execution import Outcome, Status, state_of
+from reconciler.model.execution import Outcome, Reason, Status, state_of
 from reconciler.record.batch import Recorded
 from reconciler.record.writer import Writer
 from reconciler.store.held import StillHeld
@@ -188,7 +188,7 @@ class Executing:
         if self._clock.monotonic() > run.lease_until - LEASE_MARGIN:
             self._let_go(run, "its lease is about to end")
             return
-        outcome = self._executor.run(job, run.control)
+        outcome = self._run(run)
         if outcome.status == Status.OPEN:
             # a durable run that was let go of: it lives on, and so does its row, for the next owner
             self.runs.remove(job.execution_id)
@@ -196,6 +196,19 @@ class Executing:
         assert self._writer is not None
         self._writer.ended(job, outcome)
         run.executing = False
+
+    def _run(self, run: Run) -> Outcome:
+        try:
+            return self._executor.run(run.job, run.control)
+        except Exception as error:  # executors promise not to; a run without an end would be renewed for ever
+            log.exception("execution %d ended by a fault of the program", run.job.execution_id)
+            return Outcome(
+                run.job.execution_id,
+                Status.FAILED,
+                Reason.INTERNAL,
+                self._clock.now(),
+                message=f"a fault of reconciler itself: {type(error).__name__}; the log has the details",
+            )
 
     def _let_go(self, run: Run, why: str) -> None:
         execution_id = run.job.execution_id

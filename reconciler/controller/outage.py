@@ -6,13 +6,15 @@ import logging
 import threading
 
 from reconciler.clock import Clock
-from reconciler.errors import ReconcilerError
+from reconciler.errors import DatabaseBusy, ReconcilerError
 
 log = logging.getLogger("reconciler.controller")
 
 FIRST_PAUSE = 0.25
 LONGEST_PAUSE = 5.0
-"""Seconds between attempts of one loop: long enough to be no load, short enough to renew leases in time."""
+BUSY_SECONDS = 60.0
+"""Seconds between attempts of one loop: long enough to be no load, short enough to renew leases in time; and
+between two lines that say the same of locks."""
 
 
 class Outage:
@@ -27,6 +29,7 @@ class Outage:
         self._lock = threading.Lock()
         self._since: float | None = None
         self._failures = 0
+        self._busy_told = float("-inf")
         self.steady_since = float("-inf")
 
     @property
@@ -35,7 +38,13 @@ class Outage:
         return self._since is not None
 
     def failed(self, error: ReconcilerError) -> None:
-        """A call failed in a way that may pass; the first one of an outage is logged."""
+        """A call failed in a way that may pass; the first one of an outage is logged.
+
+        A deadlock or a lock that was held too long is no outage: others are working.
+        """
+        if isinstance(error, DatabaseBusy):
+            self._busy(error)
+            return
         with self._lock:
             self._failures += 1
             first = self._since is None
@@ -45,6 +54,15 @@ class Outage:
             self.steady_since = float("inf")
         if first:
             log.warning("%s; trying again until it answers", error.message)
+
+    def _busy(self, error: ReconcilerError) -> None:
+        with self._lock:
+            now = self._clock.monotonic()
+            tell = now - self._busy_told >= BUSY_SECONDS
+            if tell:
+                self._busy_told = now
+        if tell:
+            log.warning("%s; trying again", error.message)
 
     def succeeded(self) -> None:
         """A call came through; the first one after an outage is logged."""

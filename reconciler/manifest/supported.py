@@ -17,13 +17,6 @@ NOT_YET: Mapping[str, Mapping[tuple[str, ...], frozenset[str]]] = {
     },
     "Server": {},
     "Task": {
-        ("catchUp",): ANY,
-        ("catchUpWindow",): ANY,
-        ("jitter",): ANY,
-        ("retries",): ANY,
-        ("after",): ANY,
-        ("maxParallel",): ANY,
-        ("concurrency",): frozenset({"queue", "replace"}),
         ("output", "archive"): ANY,
         ("history",): ANY,
         ("notify",): ANY,

@@ -9,19 +9,24 @@ from pathlib import Path
 
 from reconciler.clock import SystemClock
 from reconciler.execute.control import Control
-from reconciler.model.execution import Job, Outcome, Reason, Status
+from reconciler.model.execution import CapturedStream, Job, Outcome, Reason, Status
 
 
 class Quick:
     """Ends each run at once, or after ``seconds``; counts, and knows how many ran side by side."""
 
     def __init__(
-        self, seconds: float = 0.0, reason: Reason = Reason.COMPLETED, log: Path | None = None
+        self,
+        seconds: float = 0.0,
+        reason: Reason = Reason.COMPLETED,
+        log: Path | None = None,
+        output: str = "",
     ) -> None:
         self.seconds = seconds
         self.reason = reason
         self.clock = SystemClock()
         self.log = log
+        self.output = CapturedStream(output, len(output))
         self._lock = threading.Lock()
         self.ran: Counter[int] = Counter()
         self.slots: Counter[tuple[int, datetime, int]] = Counter()
@@ -48,7 +53,15 @@ class Quick:
                 message=f"cancelled: {why}",
             )
         status = Status.SUCCESS if self.reason is Reason.COMPLETED else Status.FAILED
-        return Outcome(job.execution_id, status, self.reason, self.clock.now(), begun, exit_code=0)
+        return Outcome(
+            job.execution_id,
+            status,
+            self.reason,
+            self.clock.now(),
+            begun,
+            exit_code=0 if status is Status.SUCCESS else 3,
+            stdout=self.output,
+        )
 
     def _work(self, control: Control) -> bool:
         return bool(self.seconds) and control.cancelled.wait(self.seconds)

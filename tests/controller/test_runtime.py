@@ -12,6 +12,7 @@ from sqlalchemy import event
 from reconciler.clock import SystemClock
 from reconciler.controller.events import Event, EventKind
 from reconciler.dispatch.manual import cancel_executions, request_runs
+from reconciler.execute.control import Control
 from reconciler.model.execution import Reason, State
 from reconciler.store import leases
 from reconciler.store.ids import ExecutionIds
@@ -300,6 +301,18 @@ def test_an_apply_is_noticed_within_a_second_or_so(fleet: Fleet, start: Start) -
         )
         leases.raise_counter(connection)
     eventually(lambda: quick.ran, 4)
+
+
+@sqlite_only
+def test_an_executor_that_breaks_its_promise_ends_only_its_run(fleet: Fleet, start: Start) -> None:
+    class Broken(Quick):
+        def _work(self, control: Control) -> bool:
+            raise ZeroDivisionError
+
+    fleet.task(due=soon(), schedule="@every 1h")
+    start(Broken())
+    eventually(lambda: fleet.states() == {"internal": 1})
+    assert "ZeroDivisionError" in fleet.ledger()[0]["error"]
 
 
 @mariadb_only

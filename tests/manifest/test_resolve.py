@@ -123,7 +123,7 @@ def test_a_mistake_in_defaults_is_reported_once_in_the_project(tmp_path: Path) -
         timout: 1h
         schedule: "61 * * * *"
         server: db-2
-        retries: {limit: 3}
+        history: {maxCount: 3}
         script: {file: none.sh}
       server: {port: "22", usrname: deploy}
     """
