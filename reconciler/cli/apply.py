@@ -48,7 +48,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     with bootstrap.database(settings) as db:
         plan = _plan(db, request)
         if args.output == "text":
-            _show(plan, args.path, console)
+            _show(plan, console)
         check(request, plan)
         if not plan.empty:
             _ask(args, console)
@@ -99,10 +99,10 @@ def _is_ancestor(ask: Any, path: Path, older: str, newer: str) -> bool:
     return bool(ask(folder, older, newer))
 
 
-def _show(plan: Plan, path: Path, console: Console) -> None:
+def _show(plan: Plan, console: Console) -> None:
     from reconciler.plan.text import plan_text
 
-    console.out.write(plan_text(plan, colour=console.colour, path=str(path)))
+    console.out.write(plan_text(plan, colour=console.colour, path=None))
     console.out.flush()
 
 

@@ -21,10 +21,10 @@ from reconciler.plan.headline import (
 )
 
 
-def plan_text(plan: Plan, *, colour: bool = False, path: str = "manifests") -> str:
+def plan_text(plan: Plan, *, colour: bool = False, path: str | None = "manifests") -> str:
     """The whole plan: head line, changes with their lines, drift, guard, summary, what to do next.
 
-    ``path`` is the tree, for the last line's command.
+    ``path`` is the tree, for the last line's command; None where the plan is just being applied.
     """
     pen = Pen(colour)
     lines = [_head(plan, pen)]
@@ -53,9 +53,9 @@ def _guard(guard: Guard, pen: Pen) -> list[str]:
     return [*lines, ""] if lines else []
 
 
-def _next_step(plan: Plan, path: str, pen: Pen) -> Iterator[str]:
+def _next_step(plan: Plan, path: str | None, pen: Pen) -> Iterator[str]:
     digest = f"Digest {plan.digest[:12]}."
-    if plan.guard.protected:
+    if path is None or plan.guard.protected:
         yield pen(digest, DIM)
         return
     commands = apply_commands(plan, path)
