@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from contextlib import suppress
 from dataclasses import dataclass
 
 from reconciler.apply.checks import check
@@ -12,7 +13,7 @@ from reconciler.apply.remember import remembered
 from reconciler.apply.request import Applied, AppliedRevision, ApplyRequest
 from reconciler.apply.write import write_plan
 from reconciler.clock import Clock
-from reconciler.errors import DatabaseUnavailable
+from reconciler.errors import DatabaseUnavailable, ReconcilerError
 from reconciler.model.enums import Kind
 from reconciler.model.project import project_document
 from reconciler.model.state import Commit, ObservedProject, ObservedState
@@ -37,7 +38,9 @@ def apply(db: Database, request: ApplyRequest, clock: Clock, randomness: random.
     check(request, plan)
     if _nothing_to_do(request, plan):
         if plan.forget:
-            db.transact(lambda connection: _forget(connection, request))
+            # bookkeeping that can wait: the next apply does it
+            with suppress(ReconcilerError):
+                db.transact(lambda connection: _forget(connection, request), attempts=1)
         return Applied(plan, None, plan.summary())
     rows = len(plan.touched())
     with locked(db, request.project, request.formerly, request.owner, rows, randomness) as locks:

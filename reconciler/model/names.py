@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Annotated
 
 from pydantic import AfterValidator, Field, StrictStr
@@ -49,6 +50,7 @@ def _is_plain(text: str) -> bool:
     )
 
 
+@lru_cache(maxsize=8192)
 def normalise_server_reference(text: str) -> str:
     """``name`` or ``project/name``, each part a name; raises ValueError."""
     project, slash, name = text.rpartition("/")

@@ -43,14 +43,20 @@ class Columns(dict[Any, Read]):
         except (ValueError, TypeError, RecursionError):
             value = None
         fits = isinstance(value, dict) and isinstance(value.get(self._part, {}), dict)
-        return Read(value) if fits and _ours(value, DEEPEST) else Read({}, _shown(text))
+        return Read(value) if fits and _ours(text, value) else Read({}, _shown(text))
 
 
-def _ours(value: Any, levels: int) -> bool:
+def _ours(text: str, value: Any) -> bool:
+    """Not too deep, and without null: what is not set is left out. Nearly all texts show that themselves."""
+    plain = "null" not in text and text.count("{") + text.count("[") <= DEEPEST
+    return plain or _is_ours(value, DEEPEST)
+
+
+def _is_ours(value: Any, levels: int) -> bool:
     """Not too deep, and without null: what is not set is left out."""
     if isinstance(value, dict | list):
         items = value.values() if isinstance(value, dict) else value
-        return levels > 0 and all(_ours(item, levels - 1) for item in items)
+        return levels > 0 and all(_is_ours(item, levels - 1) for item in items)
     return value is not None
 
 

@@ -6,9 +6,10 @@ import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from itertools import chain
 from typing import Any
 
-from sqlalchemy import Connection, Select, literal_column, or_, select
+from sqlalchemy import Connection, Row, Select, literal_column, or_, select
 
 from reconciler.model.canonical import Document, document_hash
 from reconciler.model.project import ProjectSpec
@@ -92,14 +93,33 @@ def _project_spec(read: Read) -> ProjectSpec | None:
 
 
 def _raw(statement: Select[*tuple[Any, ...]], *columns: str) -> Select[*tuple[Any, ...]]:
-    """More columns of the statement, as the driver gives them: JSON stays text.
+    """More columns of the statement, as the driver gives them.
 
-    The result processor of a type costs a call for every value; here they are decoded together, and
-    equal texts (most tasks have the same labels and rest) only once.
+    The result processor of a type costs a call for every value; here equal values (most tasks have the
+    same labels and rest, and many their next time) are decoded once.
     """
     return statement.add_columns(
         *(literal_column(name, LongText).label(name.split(".")[-1]) for name in columns)
     )
+
+
+class _Times(dict[Any, datetime | None]):
+    """A column's times as the driver gives them → aware UTC; each once, because most rows share theirs."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._read = Task.next_slot.type.dialect_impl(connection.dialect).result_processor(
+            connection.dialect, None
+        )
+
+    def __missing__(self, value: Any) -> datetime | None:
+        time: datetime | None = value if self._read is None else self._read(value)
+        self[value] = time
+        return time
+
+
+def _rows(connection: Connection, statement: Select[*tuple[Any, ...]]) -> Iterator[Row[*tuple[Any, ...]]]:
+    """Many rows at a time: asking for each costs as much as reading it."""
+    return chain.from_iterable(connection.execute(statement).partitions(1000))
 
 
 def _servers(connection: Connection, projects: dict[int, str]) -> dict[str, ObservedServer]:
@@ -162,16 +182,17 @@ def _tasks(
     columns = (
         Task.id, Task.name, Task.server_id, Task.command, Task.cron_expr, Task.timezone, Task.status,
         Task.protected, Task.spec_hash, Task.generation, Task.path, Task.line, Task.revision_id,
-        Task.deleted_at, Task.next_slot, Task.next_run,
     )  # fmt: skip
-    statement = _raw(select(*columns), "tasks.labels", "tasks.spec")
-    all_labels, rests = Columns(), Columns("spec")
+    raw = ("deleted_at", "next_slot", "next_run", "labels", "spec")
+    statement = _raw(select(*columns), *(f"tasks.{name}" for name in raw))
+    all_labels, rests, times = Columns(), Columns("spec"), _Times(connection)
     tasks: dict[TaskKey, ObservedTask] = {}
-    for row in connection.execute(statement.where(Task.project_id == project.id).order_by(Task.id)):
+    for row in _rows(connection, statement.where(Task.project_id == project.id).order_by(Task.id)):
         (
             id_, name, server_id, command, cron_expr, timezone, status, protected, spec_hash, generation,
-            path, line, revision_id, deleted_at, next_slot, next_run, labels, spec,
+            path, line, revision_id, deleted, next_slot, next_run, labels, spec,
         ) = row  # fmt: skip
+        deleted_at = times[deleted]
         status = _declared_status(status, deleted_at)
         read, rest = all_labels[labels], rests[spec]
         document = task_document(command, cron_expr, timezone, status, read.value, protected, rest.value)
@@ -191,8 +212,8 @@ def _tasks(
             origin=Origin(path, line),
             revision_id=revision_id,
             deleted_at=deleted_at,
-            next_slot=next_slot,
-            next_run=next_run,
+            next_slot=times[next_slot],
+            next_run=times[next_run],
             renamed_from=_formerly(rest),
             spoilt=rest.unreadable is not None,
         )

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import random
+import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import Connection, event, text
 
 from reconciler.apply.apply import apply
 from reconciler.apply.look import look
@@ -19,6 +20,7 @@ from reconciler.model.server import ServerDeclaration, server_document
 from reconciler.model.state import Commit, Definition, DesiredServer, DesiredState, DesiredTask, Origin
 from reconciler.model.task import TaskDeclaration, task_document
 from reconciler.plan.changes import Action, Change, Plan
+from reconciler.plan.planfile import SavedPlan
 from reconciler.store.engine import Database
 from reconciler.store.tables import Base
 from tests.services.clock import FakeClock
@@ -114,10 +116,10 @@ class World:
         clock = FakeClock(NOON, auto=True)
         return cls(Database.open(url, clock, randomness=random.Random(7)), clock, random.Random(7))
 
-    def request(self, desired: DesiredState, **more: Any) -> ApplyRequest:
+    def request(self, desired: DesiredState | SavedPlan, **more: Any) -> ApplyRequest:
         return ApplyRequest(**{"desired": desired, "applied_by": "otto@ci", "owner": "otto@ci", **more})
 
-    def apply(self, desired: DesiredState, **more: Any) -> Applied:
+    def apply(self, desired: DesiredState | SavedPlan, **more: Any) -> Applied:
         return apply(self.db, self.request(desired, **more), self.clock, self.randomness)
 
     def plan(self, desired: DesiredState) -> Plan:
@@ -180,3 +182,41 @@ class World:
                 for table in Base.metadata.sorted_tables
                 if table.name not in left_out
             }
+
+
+class Paused:
+    """An apply in a thread that stops after the first statement with ``at`` in it, until told to go on."""
+
+    def __init__(self, world: World, desired: Any, at: str = "INSERT INTO revisions") -> None:
+        self._at = at
+        self.reached, self.go_on = threading.Event(), threading.Event()
+        self.result: Any = None
+        self._world = world
+        self._thread = threading.Thread(target=self._run, args=(desired,))
+
+    def __enter__(self) -> Paused:
+        event.listen(self._world.db.engine, "after_cursor_execute", self._listen)
+        self._thread.start()
+        assert self.reached.wait(10)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.finish()
+        event.remove(self._world.db.engine, "after_cursor_execute", self._listen)
+
+    def finish(self) -> None:
+        self.go_on.set()
+        self._thread.join(20)
+        assert not self._thread.is_alive()
+
+    def _run(self, desired: Any) -> None:
+        try:
+            self.result = self._world.apply(desired)
+        except Exception as error:
+            self.result = error
+            self.reached.set()
+
+    def _listen(self, connection: Connection, cursor: Any, statement: str, *_: Any) -> None:
+        if self._at in statement and not self.reached.is_set():
+            self.reached.set()
+            assert self.go_on.wait(20)

@@ -126,7 +126,7 @@ def test_a_connection_lost_after_any_statement_applies_once_or_says_so(world: Wo
         with world.db.engine.connect() as other:
             other.exec_driver_sql(f"KILL {number:d}")
 
-    for number in itertools.count(1):
+    for number in itertools.count(2, 3):  # a third of them: each is an outage of its own
         lost = False
         revisions = len(world.rows("SELECT id FROM revisions"))
         with after_statement(world, number, cut) as seen:
@@ -161,7 +161,7 @@ def commits(world: World, answers: Iterator[str]) -> Iterator[None]:
             connection.close()
             raise pymysql.err.OperationalError(2013, "Lost connection to MySQL server during query")
 
-    dialect.do_commit = do_commit  # type: ignore[method-assign]
+    dialect.do_commit = do_commit  # type: ignore[assignment,method-assign]
     try:
         yield
     finally:

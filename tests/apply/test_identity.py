@@ -78,7 +78,7 @@ def test_a_renamed_server_takes_its_tasks_along(small_world: World) -> None:
     assert after == before
 
 
-RENAMES = {
+RENAMES: dict[str, tuple[dict[str, str | None], dict[str, str | None]]] = {
     "chain": ({"a": None, "b": None}, {"b": "a", "c": "b"}),
     "swap": ({"a": None, "b": None}, {"a": "b", "b": "a"}),
     "circle": ({"a": None, "b": None, "c": None}, {"a": "c", "b": "a", "c": "b"}),
@@ -287,7 +287,7 @@ def test_deleting_a_server_that_other_projects_need_names_their_tasks_and_jumps(
     assert told(small_world.apply(tree(server("keep"), project="fleet")).plan) == [("delete", "db-1")]
 
 
-UNKNOWN = {
+UNKNOWN: dict[str, Any] = {
     "no such project": task("backup", "nobody/db-1"),
     "no such server": task("backup", "fleet/db-9"),
     "of another project": task("backup", "other/db-1"),

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, event, text
 
 from reconciler.apply.lock import SHORTEST, locked
 from reconciler.errors import EXIT_LOCKED, LockHeld, PlanRefused
-from tests.apply.states import World, server, task, told, tree
+from tests.apply.states import Paused, World, server, task, told, tree
 
 TREE = tree(server("db-1"), task("backup"))
 
@@ -105,43 +105,6 @@ def test_a_lock_that_ran_out_and_that_nobody_took_is_still_ours(world: World) ->
         assert world.apply(TREE).revision is not None
     finally:
         event.remove(world.db.engine, "after_cursor_execute", listen)
-
-
-class Paused:
-    """An apply in a thread that stops after it wrote its revision, until it is told to go on."""
-
-    def __init__(self, world: World, desired: Any) -> None:
-        self.reached, self.go_on = threading.Event(), threading.Event()
-        self.result: Any = None
-        self._world = world
-        self._thread = threading.Thread(target=self._run, args=(desired,))
-
-    def __enter__(self) -> Paused:
-        event.listen(self._world.db.engine, "after_cursor_execute", self._listen)
-        self._thread.start()
-        assert self.reached.wait(10)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.finish()
-        event.remove(self._world.db.engine, "after_cursor_execute", self._listen)
-
-    def finish(self) -> None:
-        self.go_on.set()
-        self._thread.join(20)
-        assert not self._thread.is_alive()
-
-    def _run(self, desired: Any) -> None:
-        try:
-            self.result = self._world.apply(desired)
-        except Exception as error:
-            self.result = error
-            self.reached.set()
-
-    def _listen(self, connection: Connection, cursor: Any, statement: str, *_: Any) -> None:
-        if "INSERT INTO revisions" in statement and not self.reached.is_set():
-            self.reached.set()
-            assert self.go_on.wait(20)
 
 
 def test_a_second_apply_is_told_at_once_and_does_not_wait_for_the_transaction(world: World) -> None:

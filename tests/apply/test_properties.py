@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -22,7 +23,7 @@ SERVERS = ["s1", "s2", "s3"]
 TASKS = ["a", "b", "c", "d"]
 WIDE = {"guard": {"maxDeletions": 1000, "maxDeletionPercent": 100}}
 
-server_specs = st.fixed_dictionaries(
+server_specs: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
     {},
     optional={
         "port": st.sampled_from([22, 2222]),
@@ -32,7 +33,7 @@ server_specs = st.fixed_dictionaries(
         "metadata": st.sampled_from([{"labels": {"role": "db"}}, {"annotations": {"note": "  "}}]),
     },
 )
-task_specs = st.fixed_dictionaries(
+task_specs: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
     {},
     optional={
         "schedule": st.sampled_from(["0 2 * * *", "H H * * *", "@every 60s", "@daily", "*/5 * * * 1-5"]),
@@ -125,7 +126,8 @@ def identities(world: World) -> dict[Any, int]:
 def times_fit(world: World, desired: DesiredState) -> None:
     """What is declared and may run has a next slot, and what is declared otherwise has none."""
     for row in world.rows(
-        "SELECT t.name, s.name AS server, t.next_slot, t.next_run, t.cron_expr, t.status * s.status AS enabled,"
+        "SELECT t.name, s.name AS server, t.next_slot, t.next_run, t.cron_expr,"
+        " t.status * s.status AS enabled,"
         " s.deleted_at IS NULL AS there FROM tasks t JOIN servers s ON s.id = t.server_id"
         " WHERE t.deleted_at IS NULL"
     ):
@@ -156,7 +158,7 @@ def settled(world: World, desired: DesiredState) -> bool:
 
 
 slow = settings(
-    max_examples=120,
+    max_examples=int(os.environ.get("RECONCILER_TEST_EXAMPLES", "12")),
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],

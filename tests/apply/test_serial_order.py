@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import random
 import traceback
 from contextlib import closing
@@ -19,6 +20,8 @@ from tests.apply.states import World, commit, server, task, tree
 from tests.store.conftest import Migrated
 
 ROUNDS = {"sqlite": 12, "mariadb": 25, "mysql": 12}
+"""Applies of each of four processes; RECONCILER_TEST_ROUNDS times as many."""
+TIMES = int(os.environ.get("RECONCILER_TEST_ROUNDS", "1"))
 
 
 def variant(project: str, number: int) -> DesiredState:
@@ -84,7 +87,7 @@ def state(world: World) -> dict[str, list[dict[str, Any]]]:
 def test_any_number_of_processes_leave_the_state_of_some_serial_order(
     world: World, world_url: str, migrated: Migrated, tmp_path: Path
 ) -> None:
-    rounds = ROUNDS[world.db.dialect]
+    rounds = ROUNDS[world.db.dialect] * TIMES
     world.db.close()  # no connection is shared with a fork
     fork = multiprocessing.get_context("fork")
     reports = fork.Queue()
@@ -94,14 +97,17 @@ def test_any_number_of_processes_leave_the_state_of_some_serial_order(
     ]
     for process in contenders:
         process.start()
-    outcomes = [reports.get(timeout=60) for _ in contenders]
+    outcomes = [reports.get(timeout=60 * TIMES) for _ in contenders]
     for process in contenders:
         process.join(10)
     assert all(isinstance(outcome, dict) for outcome in outcomes), outcomes
     applied = sum(outcome["applied"] for outcome in outcomes)
-    assert applied > rounds // 2, outcomes
+    # how many depends on how busy the machine is: most of the others find the lock held
+    assert applied > 1, outcomes
 
     left = state(world)
+    orphans = "SELECT t.id FROM tasks t JOIN servers s ON s.id = t.server_id WHERE t.deleted_at IS NULL"
+    assert world.rows(f"{orphans} AND s.deleted_at IS NOT NULL") == []
     assert len(left["revisions"]) == applied
     replayed = World.open(migrated.url("sqlite", tmp_path / "replayed.db"))
     with closing(replayed.db):

@@ -71,7 +71,7 @@ def test_the_next_slot_is_computed_in_the_tasks_zone_with_its_jitter(world: Worl
 
 
 def test_what_is_disabled_has_no_next_slot(world: World) -> None:
-    often = {"schedule": "@every 60s"}
+    often: dict[str, Any] = {"schedule": "@every 60s"}
     world.apply(
         tree(
             server("db-1"),
@@ -144,7 +144,7 @@ def test_very_many_passed_slots_are_one_hundred_rows_that_count_them_all(small_w
 
 
 def test_disabling_closes_waiting_runs_and_leaves_running_ones(world: World) -> None:
-    often = {"schedule": "@every 60s"}
+    often: dict[str, Any] = {"schedule": "@every 60s"}
     world.apply(tree(server("db-1"), task("job", **often), task("other", **often)))
     job, other = world.task_row("job"), world.task_row("other")
     plain, manual, retry = (
@@ -179,7 +179,7 @@ def test_disabling_closes_waiting_runs_and_leaves_running_ones(world: World) -> 
 def test_a_disabled_server_stops_all_its_tasks_other_projects_too_and_lets_them_go_on_from_then(
     world: World,
 ) -> None:
-    often = {"schedule": "@every 60s"}
+    often: dict[str, Any] = {"schedule": "@every 60s"}
     world.apply(tree(server("db-1"), task("ours", **often), project="fleet"))
     world.apply(tree(task("theirs", "fleet/db-1", **often), project="billing"))
     ours, theirs = world.task_row("ours", project="fleet"), world.task_row("theirs")
@@ -246,7 +246,7 @@ def test_a_server_rename_moves_h_and_jitter_and_leaves_fixed_times_alone(small_w
 
 def test_a_task_rename_moves_its_hash_as_well(small_world: World) -> None:
     world = small_world
-    spec = {"schedule": "H H * * *", "command": "true"}
+    spec: dict[str, Any] = {"schedule": "H H * * *", "command": "true"}
     world.apply(tree(server("db-1"), task("old", **spec)))
     before = next_of(world, "old")
     world.apply(tree(server("db-1"), task("new", formerly="old", **spec)))
@@ -255,7 +255,7 @@ def test_a_task_rename_moves_its_hash_as_well(small_world: World) -> None:
 
 def test_a_task_that_moves_to_a_disabled_server_stops(small_world: World) -> None:
     world = small_world
-    often = {"schedule": "@every 60s"}
+    often: dict[str, Any] = {"schedule": "@every 60s"}
     servers = server("db-1"), server("off", enabled=False)
     world.apply(tree(*servers, task("job", **often)))
     world.apply(tree(*servers, task("job", "off", formerly="job@db-1", **often)))
