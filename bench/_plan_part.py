@@ -13,7 +13,7 @@ import json
 import resource
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -79,19 +79,26 @@ def plan(tree: Path, url: str) -> int:
 
 
 def peak() -> int:
-    """Bytes. Linux knows those since this program began; elsewhere the starting process's may be among them."""
+    """Bytes. Linux knows those of this program; elsewhere those of the starting process may be among them."""
     status = Path("/proc/self/status")
     lines = status.read_text().splitlines() if status.exists() else []
     told = [int(line.split()[1]) for line in lines if line.startswith("VmHWM:")]
     return (told[0] if told else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) * 1024
 
 
-PARTS = {"bare": bare, "bare-without-gc": bare_without_gc, "read": read, "plan": plan}
+PARTS: dict[str, Callable[..., int]] = {
+    "bare": bare,
+    "bare-without-gc": bare_without_gc,
+    "read": read,
+    "plan": plan,
+}
 
 
 def main() -> None:
     part, tree, *rest = sys.argv[1:]
     if part in ("read", "plan"):
+        # as the command does, which ends soon
+        gc.disable()
         # what is imported on first use belongs to the start
         import reconciler.manifest.tree  # noqa: F401
     begin = time.perf_counter()

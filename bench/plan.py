@@ -1,12 +1,12 @@
 """What a plan costs, beside PyYAML's bare load of the same files and beside ``terraform plan``.
 
-Three steps, each in a fresh process, on trees of 1,000 to 100,000 tasks: *bare* (``yaml.CSafeLoader``, nothing
-checked), *read* (with positions, resolved and validated), *plan* (read, observe the database, compare; there is
-no change). Then the whole command, ``reconciler plan`` with a cold start, beside ``terraform plan`` of as many
-``terraform_data`` resources, which also finds no change.
+Three steps, each in a fresh process, on trees of 1,000 to 100,000 tasks: *bare* (``yaml.CSafeLoader``,
+nothing checked), *read* (with positions, resolved and validated), *plan* (read, observe the database and
+compare: no change). Then the whole command, ``reconciler plan`` with a cold start, beside ``terraform plan``
+of as many ``terraform_data`` resources, which also finds no change.
 
 Rounds of all take turns. Seconds are CPU time (user and system, children included), because that is what a
-busy machine leaves alone; ratios are taken round by round, and the figures are medians. Memory is the peak.
+busy machine disturbs least; ratios are taken round by round, and the figures are medians. Memory is the peak.
 
     python bench/plan.py [--rounds 5] [--sizes 1000,10000,100000] [--json bench/results/plan.json]
 """
@@ -74,7 +74,7 @@ class Case:
 
 
 def environment(home: Path) -> dict[str, str]:
-    """As on a machine where the program is installed: compiled once, no settings, nothing asked of a network."""
+    """As where the program is installed: compiled once, no settings, nothing asked of a network."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("RECONCILER_", "TF_"))}
     kept.pop("PYTHONDONTWRITEBYTECODE", None)
     return kept | {
@@ -121,6 +121,12 @@ def terraform(home: Path, folder: Path) -> Run:
     return run(home, *plan, cwd=folder)[0]
 
 
+def say(progress: str) -> None:
+    """On a terminal, in one line that overwrites itself."""
+    if sys.stderr.isatty():
+        print(f"\r{progress:78}", end="\n" if not progress else "", file=sys.stderr, flush=True)
+
+
 def prepare(home: Path, tasks: int, files: int, mariadb: MariaDB | None, with_terraform: bool) -> Case:
     layout = "each in a file" if files == tasks else f"{files:,} files"
     place = home / f"{tasks}-{files}"
@@ -151,12 +157,13 @@ def prepare(home: Path, tasks: int, files: int, mariadb: MariaDB | None, with_te
 @contextlib.contextmanager
 def services(absent: list[str]) -> Iterator[MariaDB | None]:
     """A private MariaDB; None, and its name among the absent, where there is none."""
-    try:
-        with MariaDB() as server:
-            yield server
-    except (ServiceMissing, ServiceBroken) as error:
-        absent.append(f"MariaDB ({error})")
-        yield None
+    with contextlib.ExitStack() as stack:
+        server = None
+        try:
+            server = stack.enter_context(MariaDB())
+        except (ServiceMissing, ServiceBroken) as error:
+            absent.append(f"MariaDB ({error})")
+        yield server
 
 
 def measure(rounds: int, sizes: list[int]) -> dict[str, Any]:
@@ -172,11 +179,11 @@ def measure(rounds: int, sizes: list[int]) -> dict[str, Any]:
                 wanted = rounds if size < 100_000 else max(3, rounds // 2)
                 for number in range(wanted):
                     for name, each in case.parts.items():
-                        print(f"\r{case.name}: round {number + 1}/{wanted}, {name:24}", end="", file=sys.stderr)
+                        say(f"{case.name}: round {number + 1} of {wanted}, {name}")
                         case.runs[name].append(each())
                 cases.append(case)
                 shutil.rmtree(home / f"{size}-{files}")
-        print(f"\r{'':78}\r", end="", file=sys.stderr)
+        say("")
     return {
         "name": "plan",
         "rounds": rounds,
@@ -238,9 +245,7 @@ def _told(case: Case) -> dict[str, Any]:
                 "cpuSeconds": _median(each, _cpu),
                 "wallSeconds": _median(each, _wall),
                 "peakBytes": _median(each, _peak),
-                "steps": {
-                    step: statistics.median(one.steps[step] for one in each) for step in each[0].steps
-                },
+                "steps": {step: statistics.median(one.steps[step] for one in each) for step in each[0].steps},
             }
             for name, each in runs.items()
         },
@@ -259,6 +264,7 @@ def _told(case: Case) -> dict[str, Any]:
             "cpu": _ratio(theirs, ours, _cpu),
             "wall": _ratio(theirs, ours, _wall),
             "memory": _ratio(theirs, ours, _peak),
+            "cpu, ours without its start": _ratio(theirs, runs["plan"], _cpu),
         }
     return told
 
@@ -320,13 +326,12 @@ def show(result: dict[str, Any]) -> None:
         for name, told in case["parts"].items():
             times = case["timesBare"].get(name)
             steps = ", ".join(f"{step} {seconds:.3f}" for step, seconds in told["steps"].items())
-            line = f"  {name:18}{told['cpuSeconds']:9.3f}{told['wallSeconds']:9.3f}{told['peakBytes'] / 1e6:9.0f}"
-            line += f"{times:9.2f}" if times else f"{'':9}"
+            line = f"  {name:18}{told['cpuSeconds']:9.3f}{told['wallSeconds']:9.3f}"
+            line += f"{told['peakBytes'] / 1e6:9.0f}" + (f"{times:9.2f}" if times else f"{'':9}")
             print(f"{line}   {steps}" if len(told["steps"]) > 1 else line.rstrip())
         if peer := case.get("timesTerraform"):
-            print(
-                f"  terraform / ours: CPU {peer['cpu']:.1f}, wall {peer['wall']:.1f}, memory {peer['memory']:.1f}"
-            )
+            ratios = ", ".join(f"{what} {ratio:.1f}" for what, ratio in peer.items())
+            print(f"  terraform's in ours: {ratios}")
     print()
     for name in result["absent"]:
         print(f"skipped: {name}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import gc
 import importlib
 import os
 import sys
@@ -27,6 +28,7 @@ COMMANDS = {
     "logs": "the output of a run",
     "run": "run tasks now",
     "cancel": "end executions",
+    "explain": "why a task ran, or did not, at a time",
     "schedule": "what will run when",
     "up": "everything in one process: reconcile on change, schedule, execute",
     "controller": "reconcile, schedule and (unless --no-execute) execute",
@@ -37,6 +39,10 @@ COMMANDS = {
     "version": "print the version",
 }
 """Name → summary; the module of a command is ``reconciler.cli.<name>``."""
+
+
+STAYING = frozenset({"controller", "up", "worker"})
+"""Commands that run for days; only they collect garbage."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -50,6 +56,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code of the table in the README."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     console = Console.of_process()
+    collecting = gc.isenabled()
+    # modules and the rows of a fleet are no garbage, and a collector would walk them again and again
+    gc.disable()
     try:
         code = _run(arguments, console)
         console.out.flush()
@@ -64,6 +73,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     except Exception as error:  # the last line of defence: a person never sees a traceback
         return _report(_internal(error), arguments, console)
+    finally:
+        if argv is None:
+            # the process ends: without this Python looks for garbage a last time, which takes 0.1 s
+            gc.freeze()
+        elif collecting:
+            gc.enable()
     return code
 
 
@@ -79,6 +94,8 @@ def _run(arguments: list[str], console: Console) -> int:
     parser = _parser_of(command)
     module.configure(parser)
     args = _options().parse_args(arguments[:place])
+    if command in STAYING:
+        gc.enable()
     return int(module.run(_parse(parser, arguments[place + 1 :], args), console))
 
 
