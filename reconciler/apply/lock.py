@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from reconciler.errors import LockHeld, ReconcilerError
+from reconciler.model.instant import rfc3339
 from reconciler.store import leases
 from reconciler.store.engine import Connection, Database
 from reconciler.store.ids import NODES
@@ -111,7 +112,7 @@ def _held_by_other(db: Database, project: str, other: Held | None) -> LockHeld:
             details={"project": project, "owner": None, "until": None},
         )
     owner = other.owner.partition(_MARK)[0]
-    until = other.until.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    until = rfc3339(other.until)
     return LockHeld(
         f"project {project!r} is being applied by {owner} (lock until {until} at the latest)",
         hint="try again when it is done",

@@ -10,11 +10,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reconciler.cli.common import rfc3339, settings_of
+from reconciler.cli.common import settings_of
 from reconciler.cli.console import GREEN, Console, paint
 from reconciler.cli.trees import add_path, load_desired, person
 from reconciler.clock import SystemClock
 from reconciler.errors import Refused, UsageError
+from reconciler.model.instant import rfc3339
 
 if TYPE_CHECKING:
     from reconciler.apply.request import Applied, ApplyRequest

@@ -47,13 +47,6 @@ def time_argument(text: str) -> datetime:
     return moment.astimezone(UTC)
 
 
-def rfc3339(moment: datetime | None) -> str | None:
-    """UTC with microseconds and Z, as in all JSON."""
-    if moment is None:
-        return None
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-
-
 def parse_labels(words: list[str]) -> dict[str, str]:
     """``-l key=value`` arguments; raises UsageError."""
     labels: dict[str, Any] = {}

@@ -7,13 +7,13 @@ import threading
 from datetime import datetime
 from typing import Any
 
-from reconciler.cli.common import rfc3339
 from reconciler.cli.console import CYAN, DIM, GREEN, RED, YELLOW, Console, paint
 from reconciler.cli.trees import show_problems
 from reconciler.clock import Clock
 from reconciler.controller.events import Event, EventKind
 from reconciler.controller.reconcile import News, Report
 from reconciler.model.execution import State
+from reconciler.model.instant import rfc3339
 
 _SIGNS = {
     State.SUCCESS: ("✓", GREEN),

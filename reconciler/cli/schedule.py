@@ -69,8 +69,8 @@ def time_range(start: datetime | None, until: datetime | None, now: datetime) ->
 
 def _json(planned: list[Planned], start: datetime, end: datetime) -> Iterator[str]:
     """The shape of `schedule`, item by item: a day of many ``@every 1s`` is never held in memory."""
+    from reconciler.model.instant import rfc3339
     from reconciler.report.timeline import Load, fire_json, timeline
-    from reconciler.report.times import rfc3339
 
     load = Load(start)
     yield f'{{\n  "from": {_encode(rfc3339(start))},\n  "until": {_encode(rfc3339(end))},\n  "items": ['

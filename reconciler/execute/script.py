@@ -13,6 +13,7 @@ from functools import cache
 from importlib import resources
 
 from reconciler.model.execution import Job
+from reconciler.model.instant import rfc3339
 
 _TEMPORARY = b"r_id r_mark r_dir r_grace r_tree r_parent r_name r_text r_start r_session r_place r_try r_line"
 _COMMENT = re.compile(r"^\s*(#.*)?\n|^[ ]+", re.MULTILINE)
@@ -40,12 +41,11 @@ def quote(value: bytes | str) -> bytes:
 
 def run_environment(job: Job) -> dict[str, str]:
     """The variables that every run has."""
-    scheduled = job.scheduled_for.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     return {
         "RECONCILER_EXECUTION_ID": str(job.execution_id),
         "RECONCILER_TASK": job.task,
         "RECONCILER_SERVER": job.server.name,
-        "RECONCILER_SCHEDULED_FOR": scheduled,
+        "RECONCILER_SCHEDULED_FOR": rfc3339(job.scheduled_for),
         "RECONCILER_ATTEMPT": str(job.attempt),
     }
 

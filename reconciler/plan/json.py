@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
+from reconciler.model.instant import rfc3339
 from reconciler.plan.changes import Change, Drift, Effect, Fields, Guard, Plan, Times
 
 FORMAT = 1
@@ -88,9 +88,9 @@ def effect_shape(effect: Effect | None) -> dict[str, Any] | None:
         "runsPerDay": {"before": effect.before.runs_per_day, "after": effect.after.runs_per_day},
         "nextFires": {"before": _instants(effect.before), "after": _instants(effect.after)},
         "timezone": {"before": effect.before.timezone, "after": effect.after.timezone},
-        "dst": [{"at": instant(at), "note": note} for at, note in effect.dst],
+        "dst": [{"at": rfc3339(at), "note": note} for at, note in effect.dst],
         "overlapPerDay": effect.overlap_per_day,
-        "busiestMinute": None if busiest is None else {"at": instant(busiest[0]), "runs": busiest[1]},
+        "busiestMinute": None if busiest is None else {"at": rfc3339(busiest[0]), "runs": busiest[1]},
         "running": [str(execution) for execution in effect.running],
         "shifted": [
             {
@@ -102,10 +102,5 @@ def effect_shape(effect: Effect | None) -> dict[str, Any] | None:
     }
 
 
-def instant(moment: datetime) -> str:
-    """RFC 3339 in UTC with microseconds."""
-    return moment.astimezone(UTC).isoformat(timespec="microseconds")[:-6] + "Z"
-
-
 def _instants(times: Times) -> list[str]:
-    return [instant(moment) for moment in times.next_fires]
+    return [rfc3339(moment) for moment in times.next_fires]

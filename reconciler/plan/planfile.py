@@ -14,12 +14,12 @@ from typing import Any
 
 from reconciler.errors import SourceUnreadable
 from reconciler.model.canonical import canonical_json
+from reconciler.model.instant import rfc3339
 from reconciler.model.project import ProjectSpec
 from reconciler.model.state import Commit, ObservedState
 from reconciler.plan import record
 from reconciler.plan.changes import Plan
 from reconciler.plan.digest import plan_digest
-from reconciler.plan.json import instant
 from reconciler.plan.references import Reference, references_of
 
 FORMAT = 1
@@ -45,7 +45,7 @@ def save_plan(plan: Plan, observed: ObservedState, now: datetime | None = None) 
     value: dict[str, Any] = {
         "format": FORMAT,
         "kind": KIND,
-        "createdAt": None if now is None else instant(now),
+        "createdAt": None if now is None else rfc3339(now),
         "project": plan.project,
         "formerProject": plan.former_project,
         "baseRevision": plan.base_revision,

@@ -9,6 +9,7 @@ from typing import Any
 
 from reconciler.model.canonical import document_hash
 from reconciler.model.enums import Kind
+from reconciler.model.instant import rfc3339
 from reconciler.model.state import (
     Commit,
     Definition,
@@ -31,7 +32,6 @@ from reconciler.plan.changes import (
     Shift,
     Times,
 )
-from reconciler.plan.json import instant
 from reconciler.plan.references import Reference
 
 Value = dict[str, Any]
@@ -195,7 +195,7 @@ def _row_value(row: ObservedServer | ObservedTask | None) -> Value | None:
         "protected": row.protected,
         "origin": _origin_value(row.origin),
         "revision": row.revision_id,
-        "deletedAt": None if row.deleted_at is None else instant(row.deleted_at),
+        "deletedAt": None if row.deleted_at is None else rfc3339(row.deleted_at),
         "renamedFrom": row.renamed_from,
     }
     if isinstance(row, ObservedTask):
@@ -232,9 +232,9 @@ def _effect_value(effect: Effect | None) -> Value | None:
     return {
         "before": _times_value(effect.before),
         "after": _times_value(effect.after),
-        "dst": [[instant(at), note] for at, note in effect.dst],
+        "dst": [[rfc3339(at), note] for at, note in effect.dst],
         "overlapPerDay": effect.overlap_per_day,
-        "busiestMinute": None if busiest is None else [instant(busiest[0]), busiest[1]],
+        "busiestMinute": None if busiest is None else [rfc3339(busiest[0]), busiest[1]],
         "running": [str(execution) for execution in effect.running],
         "shifted": [
             [shift.name, _times_value(shift.before), _times_value(shift.after)] for shift in effect.shifted
@@ -262,7 +262,7 @@ def _effect_of(value: Mapping[str, Any] | None) -> Effect | None:
 def _times_value(times: Times) -> Value:
     return {
         "runsPerDay": times.runs_per_day,
-        "nextFires": [instant(moment) for moment in times.next_fires],
+        "nextFires": [rfc3339(moment) for moment in times.next_fires],
         "timezone": times.timezone,
     }
 

@@ -12,13 +12,14 @@ from typing import Any
 
 from reconciler.errors import PlanStale
 from reconciler.model.enums import Kind
+from reconciler.model.instant import rfc3339
 from reconciler.model.revision import RevisionNote
 from reconciler.model.state import ObservedProject, ObservedServer, ObservedState, ObservedTask
 from reconciler.plan.changes import Action, Change, Drift, FieldChange, Fields, Plan, address
 from reconciler.plan.diff import project_change
 from reconciler.plan.fields import Differences
 from reconciler.plan.guard import judge, settings_drifted
-from reconciler.plan.json import change_shape, drift_shape, instant
+from reconciler.plan.json import change_shape, drift_shape
 from reconciler.plan.planfile import SavedPlan
 from reconciler.plan.references import Reference
 from reconciler.plan.rows import compare
@@ -127,7 +128,7 @@ def _shape(one: Stale, notes: Mapping[int, RevisionNote]) -> dict[str, Any]:
         "commit": note.commit if note else None,
         "author": note.author if note else None,
         "appliedBy": note.applied_by if note else None,
-        "appliedAt": instant(note.applied_at) if note else None,
+        "appliedAt": rfc3339(note.applied_at) if note else None,
         "now": None if now is None else change_shape(now) if isinstance(now, Change) else drift_shape(now),
     }
 

@@ -9,6 +9,7 @@ from itertools import islice
 from typing import Any
 
 from reconciler.errors import NotFound
+from reconciler.model.instant import rfc3339
 from reconciler.report.build import judge_servers, judge_tasks, overrides_of
 from reconciler.report.shapes import (
     Json,
@@ -19,7 +20,6 @@ from reconciler.report.shapes import (
 )
 from reconciler.report.status import ObjectStatus
 from reconciler.report.timeline import Fire, fire_json, plan_of
-from reconciler.report.times import rfc3339
 from reconciler.report.timing import timing_of
 from reconciler.schedule.base import Note
 from reconciler.store.executions import (

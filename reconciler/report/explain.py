@@ -11,6 +11,7 @@ from itertools import islice
 
 from reconciler.errors import NotFound
 from reconciler.model.execution import Reason, Status
+from reconciler.model.instant import rfc3339
 from reconciler.model.project import History
 from reconciler.model.quantity import parse_duration
 from reconciler.report.build import overrides_of
@@ -26,7 +27,6 @@ from reconciler.report.explain_rules import (
 from reconciler.report.explain_words import Answer, answer
 from reconciler.report.shapes import Json, execution_json
 from reconciler.report.timeline import Fire, fire_json, plan_of
-from reconciler.report.times import rfc3339
 from reconciler.report.timing import timing_of
 from reconciler.schedule.base import Note
 from reconciler.store.listing import tasks_by_id
@@ -68,6 +68,12 @@ class Explanation:
     next: datetime | None
     note: Note | None
     fires: tuple[Fire, ...]
+    recorded: frozenset[datetime]
+    """The slots around that have a row."""
+
+    def in_force(self, slot: datetime) -> bool:
+        """Whether a slot beside was one: it has a row, or the present spec was in force."""
+        return slot in self.recorded or slot > self.task.runnable_since
 
     @property
     def execution(self) -> ExecutionView | None:
@@ -96,6 +102,7 @@ def explain(
         next=next_slot(question),
         note=note_at(question, slot),
         fires=_fires(conn, question),
+        recorded=frozenset(run.scheduled_for for run in (*question.before, *question.after)),
     )
 
 

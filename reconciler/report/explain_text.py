@@ -65,7 +65,9 @@ def _beside(name: str, slot: datetime | None, found: Explanation, paint: Paint) 
     if slot is None:
         yield f"{label}  none"
         return
-    yield f"{label}  {moment_text(slot, found.task.timezone)}, {relative(slot, found.now)}"
+    # where nothing else is known the present schedule tells, as `schedule` does; but it was not in force
+    only = "" if found.in_force(slot) else paint("  by the present schedule, not in force then", Style.DIM)
+    yield f"{label}  {moment_text(slot, found.task.timezone)}, {relative(slot, found.now)}{only}"
 
 
 def _coming(found: Explanation, paint: Paint) -> Iterator[str]:

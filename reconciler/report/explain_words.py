@@ -67,7 +67,7 @@ def answer(question: Question, found: Found | None, evidence: Evidence) -> Answe
 
 def _unrecorded(question: Question, found: Found, evidence: Evidence) -> Answer:
     slot, pause = slot_words(question.task, found.slot), covering(evidence.suspensions, found.due_at)
-    due = "" if found.due_at == found.slot else f", due at {stamp(found.due_at)} by its jitter"
+    due = "" if found.due_at == found.slot else f" (due at {stamp(found.due_at)} by its jitter)"
     if found.due_at > question.now:
         if pause is not None:
             text = f"{slot}{due} comes while it is {pause_words(pause)}: it will be skipped"

@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from reconciler.model.condition import Condition
+from reconciler.model.instant import rfc3339
 from reconciler.report.status import ObjectStatus, StatusReport
-from reconciler.report.times import rfc3339
 from reconciler.store.views import ExecutionView, ProjectView, RevisionView, ServerView, TaskView
 
 Json = dict[str, Any]

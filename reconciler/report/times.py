@@ -17,11 +17,6 @@ def zone_or_utc(name: str) -> tzinfo:
         return UTC
 
 
-def rfc3339(moment: datetime | None) -> str | None:
-    """UTC with microseconds and ``Z``, as in all JSON; None stays None."""
-    return None if moment is None else moment.astimezone(UTC).isoformat(timespec="microseconds")[:-6] + "Z"
-
-
 def span(seconds: float) -> str:
     """A length of time in at most two units: ``40ms``, ``0.4s``, ``12s``, ``3m 5s``, ``2h``, ``3d 4h``."""
     if seconds < 0:

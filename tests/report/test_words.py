@@ -11,8 +11,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reconciler.model.instant import rfc3339
 from reconciler.report.spec_text import spec_lines
-from reconciler.report.times import brief_span, local_rfc3339, relative, rfc3339, span, wall, zone_or_utc
+from reconciler.report.times import brief_span, local_rfc3339, relative, span, wall, zone_or_utc
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 

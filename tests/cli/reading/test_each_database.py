@@ -30,6 +30,7 @@ def test_every_reading_command_answers(world: World, reconciler: Command, url: s
         ["describe", "revision", str(revision)],
         ["status"],
         ["schedule"],
+        ["explain", "备份"],
     ):
         said = reconciler(*words)
         assert (said.code, said.err) == (0, ""), words
@@ -66,6 +67,7 @@ def test_the_right_to_select_is_enough(
         ["get", "tasks"],
         ["status"],
         ["schedule"],
+        ["explain", "backup"],
         ["describe", "task", "backup"],
         ["logs", "backup"],
     ):

@@ -90,6 +90,14 @@ def test_without_a_time_it_is_the_newest_slot_until_now(world: World, task: int,
     assert shape["slot"] == "2026-03-01T01:00:00.000000Z"
 
 
+def test_a_slot_before_the_task_was_applied_is_marked(world: World, task: int, reconciler: Command) -> None:
+    out = reconciler("explain", "backup", "--at", "2026-02-25T12:00:00Z").out
+    (line,) = [line for line in out.splitlines() if line.startswith("  previous slot")]
+    assert line.endswith("  by the present schedule, not in force then")
+    out = reconciler("explain", "backup", "--at", "2026-02-28T12:00:00Z").out
+    assert "not in force" not in out
+
+
 def test_attempts_are_listed(world: World, task: int, reconciler: Command) -> None:
     world.run(task, NIGHT, status=2)
     world.run(task, NIGHT, attempt=2, status=2, trigger="retry")
