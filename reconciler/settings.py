@@ -33,7 +33,7 @@ class Settings:
     database_pool_size: int = 10
     """Connections kept by one process: schedulers, recorder and takers each need one at a time."""
     database_pool_recycle: int = 1800
-    """Seconds after which a pooled connection is renewed: far under MySQL's wait_timeout of 8 h."""
+    """Seconds after which a pooled connection is renewed; idle ones are tested before use anyway."""
     redis_url: str | None = None
     redis_prefix: str = "reconciler"
     allow_local: bool = False
