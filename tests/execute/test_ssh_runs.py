@@ -86,17 +86,17 @@ def test_nothing_of_a_run_is_on_a_command_line(over_ssh: Executors, quiet_sshd: 
     (quiet_sshd.folder / "password").write_text("hunter22\n")
     job = make_job(
         ssh_hop(quiet_sshd),
-        "# the-command\necho ready; sleep 299",
+        "# the-command\necho said-on-stdout; sleep 299",
         env={"X": "the-environment"},
         secrets={"PASSWORD": {"file": "password"}},
     )
     background = Background(over_ssh, job)
-    background.listener.until(b"ready")
+    background.listener.until(b"said-on-stdout")
     eventually(lambda: "sleep 299" in command_lines())
     shown = command_lines()
     background.listener.control.cancel("seen enough")
     background.outcome()
-    assert [word for word in ("hunter22", "the-environment", "the-command", "ready") if word in shown] == []
+    assert [word for word in ("hunter22", "the-environment", "the-command", "said-on-stdout") if word in shown] == []
 
 
 def test_fifty_megabytes_on_both_streams_arrive_whole(over_ssh: Executors, quiet_sshd: QuietSshd) -> None:
