@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from reconciler.model.condition import Condition, ConditionStatus, ConditionType, Health, Sync
 from reconciler.model.enums import Kind
@@ -45,6 +45,7 @@ _WORDS: dict[str, str] = {
 }
 
 _ORDER = list(ConditionType)
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
 _NO_CONTACT = frozenset({Reason.UNREACHABLE, Reason.AUTH_FAILED, Reason.HOST_KEY})
 
 
@@ -111,25 +112,23 @@ def judge_server(server: ServerView, contact: ExecutionView | None) -> ObjectSta
 
 def judge_project(project: ProjectView, stored: Sequence[StoredCondition]) -> ObjectStatus:
     """The status of a project: what was applied last, and what its controller wrote down."""
-    # what a later version of the program wrote is its own business
-    known = set(ConditionType) - {ConditionType.SYNCED}
-    found = (_from_row(row) for row in stored if row.type in known)
-    others = tuple(sorted(found, key=lambda condition: _ORDER.index(condition.type)))
+    others = written(stored)
     stalled = any(row.type is ConditionType.STALLED and row.status is TRUE for row in others)
+    waits = any(row.type == ConditionType.STALLED and row.status == TRUE and not row.cause for row in stored)
     revision = project.revision
     if revision is None:
         own = Condition(ConditionType.SYNCED, UNKNOWN, "NeverApplied", "nothing was applied yet", None, None)
     else:
         text = f"revision {revision.id}{_of_commit(revision)} was applied by {revision.applied_by}"
         own = Condition(ConditionType.SYNCED, TRUE, "Applied", text, revision.applied_at, None)
-    if stalled:
+    if waits:
         own = replace(own, status=FALSE, reason="Pending", message=f"a newer commit waits; {own.message}")
     return ObjectStatus(
         kind=Kind.PROJECT,
         name=project.name,
         server=None,
         project=project.name,
-        sync=Sync.PENDING if stalled or revision is None else Sync.SYNCED,
+        sync=Sync.PENDING if waits or revision is None else Sync.SYNCED,
         health=Health.DEGRADED if stalled else Health.HEALTHY,
         conditions=(own, *others),
     )
@@ -268,6 +267,29 @@ def _reachable(server: ServerView, contact: ExecutionView | None) -> Condition:
         )
     text = f"{where} ended there at {stamp(contact.finished_at)}"
     return Condition(kind, TRUE, "Answered", text, contact.finished_at, generation)
+
+
+def written(stored: Sequence[StoredCondition]) -> tuple[Condition, ...]:
+    """What long-running processes wrote down of one object, one condition a type.
+
+    Where several causes say the same type, the oldest true one gives the reason and all give their message.
+    """
+    # what a later version of the program wrote is its own business
+    known = set(ConditionType) - {ConditionType.SYNCED}
+    by_type: dict[ConditionType, list[Condition]] = {}
+    for row in stored:
+        if row.type in known:
+            condition = _from_row(row)
+            by_type.setdefault(condition.type, []).append(condition)
+    return tuple(_together(by_type[type]) for type in _ORDER if type in by_type)
+
+
+def _together(conditions: list[Condition]) -> Condition:
+    first, *others = sorted(
+        conditions, key=lambda one: (one.status != TRUE, one.last_transition or _LONG_AGO)
+    )
+    messages = [first.message, *(one.message for one in others if one.status == first.status)]
+    return replace(first, message="; ".join(messages))
 
 
 def _from_row(row: StoredCondition) -> Condition:

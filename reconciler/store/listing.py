@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, and_, func, literal_column, or_, select
 
 from reconciler.errors import NotFound
+from reconciler.store.conditions import cause_of, type_of
 from reconciler.store.cursor import decode, encode
 from reconciler.store.decode import TASK_VALUES, ServerFacts, TaskReader, Texts, server_view
 from reconciler.store.labels import has_labels
@@ -342,7 +343,10 @@ def stored_conditions(conn: Connection) -> list[StoredCondition]:
         Condition.observed_generation,
         Condition.last_transition,
     )
-    return [StoredCondition(**row._mapping) for row in conn.execute(query)]
+    return [
+        StoredCondition(**{**row._mapping, "type": type_of(row.type), "cause": cause_of(row.type)})
+        for row in conn.execute(query)
+    ]
 
 
 def _conditions(kind: type[Task] | type[Server], wanted: ObjectFilter) -> list[ColumnElement[bool]]:

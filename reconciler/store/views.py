@@ -186,11 +186,15 @@ class SuspensionView:
 
 @dataclass(frozen=True, slots=True)
 class StoredCondition:
-    """A condition that a long-running process wrote: kind, object's id, and the words."""
+    """A condition that a long-running process wrote: kind, object's id, and the words.
+
+    ``cause`` tells apart what several writers say of one type; empty for the one that reconciles.
+    """
 
     kind: str
     object_id: int
     type: str
+    cause: str
     status: str
     reason: str
     message: str

@@ -96,7 +96,9 @@ def test_nothing_of_a_run_is_on_a_command_line(over_ssh: Executors, quiet_sshd: 
     shown = command_lines()
     background.listener.control.cancel("seen enough")
     background.outcome()
-    assert [word for word in ("hunter22", "the-environment", "the-command", "said-on-stdout") if word in shown] == []
+    assert [
+        word for word in ("hunter22", "the-environment", "the-command", "said-on-stdout") if word in shown
+    ] == []
 
 
 def test_fifty_megabytes_on_both_streams_arrive_whole(over_ssh: Executors, quiet_sshd: QuietSshd) -> None:

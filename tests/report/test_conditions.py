@@ -404,3 +404,26 @@ def test_an_overdue_task_does_not_show_the_lines_of_the_success_before(world: Wo
     world.change(Task, task, next_run=NOW - HOUR, next_slot=NOW - HOUR)
     item = the_task(world)
     assert (item.health, item.error_lines) == (Health.OVERDUE, ())
+
+
+def test_several_causes_of_one_condition_are_one_condition(world: World) -> None:
+    key = world.id_of(Project, "shop")
+    world.condition(
+        "Project", key, type="Stalled/scheduler", reason="Late", message="late", last_transition=LAST_NIGHT
+    )
+    world.condition("Project", key, type="Stalled", reason="BehindApplied", message="an older commit")
+    world.condition(
+        "Project", key, type="Stalled/x", status="False", message="well", last_transition=NIGHT_BEFORE
+    )
+    (item,) = report_of(world).of(Kind.PROJECT)
+    stalled = condition(item, ConditionType.STALLED)
+    assert (stalled.status, stalled.reason, stalled.last_transition) == (TRUE, "Late", LAST_NIGHT)
+    assert stalled.message == "late; an older commit"
+
+
+def test_a_late_scheduler_does_not_mean_that_a_commit_waits(world: World) -> None:
+    world.change(Project, world.id_of(Project, "shop"), revision_id=world.revision())
+    key = world.id_of(Project, "shop")
+    world.condition("Project", key, type="Stalled/scheduler", reason="Late", message="late")
+    (item,) = report_of(world).of(Kind.PROJECT)
+    assert (item.sync, item.health) == (Sync.SYNCED, Health.DEGRADED)
