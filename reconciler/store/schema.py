@@ -173,7 +173,11 @@ def _state(connection: Connection) -> SchemaState:
     except DBAPIError as error:
         if not lacks_table(error):
             raise
-        return _found(_without_versions(connection))
+        names = set(inspect(connection).get_table_names())
+        if VERSIONS.name in names:
+            # made between the two looks, by whoever upgrades just now
+            return _state(connection)
+        return _found(_without_versions(names))
     if row is None:
         return _found(Fit.EMPTY)
     if row.version_num == REVISIONS[-1]:
@@ -182,10 +186,9 @@ def _state(connection: Connection) -> SchemaState:
     return _found(fit, row.version_num, row.program)
 
 
-def _without_versions(connection: Connection) -> Fit:
+def _without_versions(names: set[str]) -> Fit:
     """Our table of versions comes before all others, so without it no other table can be ours."""
-    ours = {VERSIONS.name, *Base.metadata.tables}
-    return Fit.FOREIGN if ours.intersection(inspect(connection).get_table_names()) else Fit.EMPTY
+    return Fit.FOREIGN if names.intersection(Base.metadata.tables) else Fit.EMPTY
 
 
 @contextmanager
