@@ -54,9 +54,30 @@ def write_plan(
         write.row.id for write in writes if write.kind is Kind.TASK and write.row and write.row.drifted
     }
     reschedule(connection, before, after, drifted, ids, stamp.at)
+    objects.after_holds_from(connection, _after_anew(writes, before, after), stamp.at)
     deleted = set(_deleted(plan, Kind.TASK))
     close_waiting(connection, _disabled(before, after) - deleted, deleted, touched.closed, stamp.at)
     outbox.enqueue(connection, "applied", _message(plan, stamp), stamp.at)
+
+
+def _after_anew(
+    writes: Sequence[Change | Drift], before: Sequence[Timed], after: Sequence[Timed]
+) -> set[int]:
+    """Tasks whose ``after`` holds from now on: it changed, or the task did not run here until now.
+
+    A success from before that would start it at once, which is a replay like any other.
+    """
+    changed = {
+        write.row.id
+        for write in writes
+        if write.kind is Kind.TASK and write.row is not None and "spec.after" in write.fields
+    }
+    here = {
+        new.task_id
+        for old, new in zip(before, after, strict=True)
+        if (new.runnable and not old.runnable) or new.server_id != old.server_id
+    }
+    return changed | here
 
 
 def _disabled(before: Sequence[Timed], after: Sequence[Timed]) -> set[int]:

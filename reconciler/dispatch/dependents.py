@@ -118,7 +118,7 @@ class Dependents:
         """The row of the run whose turn it is; also one that is only recorded as skipped."""
         if not spec.after:
             return None
-        fresh = successes_count_from(task.applied_at, store.latest_dependency_run(connection, task.id))
+        fresh = successes_count_from(task.after_since, store.latest_dependency_run(connection, task.id))
         found = store.first_successes(connection, task.project_id, task.server_id, spec.after, fresh)
         slot = dependency_slot({name: [found[name]] if name in found else [] for name in spec.after}, fresh)
         if slot is None:

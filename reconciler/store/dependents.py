@@ -34,7 +34,7 @@ class DependentRow:
 
 @dataclass(frozen=True, slots=True)
 class LockedDependent:
-    """The same, locked, as it is now. ``applied_at``: when its row was last changed."""
+    """The same, locked, as it is now. ``after_since``: since when its ``after`` holds."""
 
     id: int
     name: str
@@ -48,7 +48,7 @@ class LockedDependent:
     revision_id: int | None
     path: str
     line: int
-    applied_at: datetime
+    after_since: datetime
 
 
 def dependents(connection: Connection) -> list[DependentRow]:
@@ -79,7 +79,8 @@ def lock_dependent(connection: Connection, task_id: int) -> LockedDependent | No
             _TASK.revision_id,
             _TASK.path,
             _TASK.line,
-            _TASK.updated_at,
+            # a row that was written by hand says nothing of it
+            func.coalesce(_TASK.after_since, _TASK.updated_at, type_=_TASK.after_since.type).label("since"),
         )
         .where(_TASK.id == task_id)
         .with_for_update(skip_locked=True)
@@ -103,7 +104,7 @@ def lock_dependent(connection: Connection, task_id: int) -> LockedDependent | No
         revision_id=row.revision_id,
         path=row.path,
         line=row.line,
-        applied_at=row.updated_at,
+        after_since=row.since,
     )
 
 

@@ -85,7 +85,8 @@ def insert_tasks(connection: Connection, stamp: Stamp, tasks: Sequence[Placed]) 
     if not tasks:
         return
     rows = [
-        _new_row(one, _task_values(one) | {"next_slot": one.next_slot, "next_run": one.next_run}, stamp)
+        _new_row(one, _task_values(one), stamp)
+        | {"next_slot": one.next_slot, "next_run": one.next_run, "after_since": stamp.at}
         for one in tasks
     ]
     connection.execute(TASKS.insert(), rows)
@@ -210,6 +211,12 @@ def _with_place(columns: dict[str, Any], placed: Placed) -> dict[str, Any]:
 def _fitting(path: str) -> str:
     """A path of more characters than the column has keeps its end, where the file's name is."""
     return path if len(path) <= PATH else "…" + path[1 - PATH :]
+
+
+def after_holds_from(connection: Connection, ids: Iterable[int], at: datetime) -> None:
+    """For what these tasks run ``after``, only successes count that finish from now on."""
+    for some in chunks(sorted(ids), BATCH):
+        connection.execute(update(TASKS).where(TASKS.c.id.in_(some)).values(after_since=at))
 
 
 def delete_tasks(connection: Connection, stamp: Stamp, ids: Iterable[int]) -> None:

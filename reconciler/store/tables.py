@@ -147,6 +147,8 @@ class Task(Base):
     """When the next slot is due: next_slot + jitter. NULL: nothing will run by itself."""
     next_slot: Mapped[datetime | None]
     """The next slot's nominal time."""
+    after_since: Mapped[datetime | None]
+    """Since when the present `after` holds: successes that finished earlier do not count for it."""
     timezone: Mapped[str] = mapped_column(String(100), default="UTC")
     labels: Mapped[dict[str, Any]]
     spec: Mapped[dict[str, Any]]

@@ -283,3 +283,53 @@ def test_a_schedule_changed_by_hand_and_then_declared_gets_its_slot(small_world:
     world.sql("UPDATE tasks SET cron_expr = '@every 60s'")
     world.apply(tree(server("db-1"), task("job", schedule="@every 60s")))
     assert next_of(world, "job")[0] == NOON + timedelta(seconds=60)
+
+
+AFTER = {"after": ["extract"]}
+ANEW: dict[str, tuple[dict[str, Any], dict[str, Any], bool]] = {
+    "it is named": ({}, AFTER, True),
+    "another is named": ({"after": ["load"]}, {"after": ["extract", "load"]}, True),
+    "the task is enabled": ({**AFTER, "enabled": False}, AFTER, True),
+    "another field changes": (AFTER, {**AFTER, "timeout": "5m"}, False),
+    "the schedule changes": (AFTER, {**AFTER, "schedule": "@every 60s"}, False),
+    "it stays disabled": ({**AFTER, "enabled": False}, {**AFTER, "enabled": False, "timeout": "5m"}, False),
+}
+
+
+@pytest.mark.parametrize("what", ANEW)
+def test_after_holds_from_when_it_was_applied_and_not_from_the_rows_last_change(
+    small_world: World, what: str
+) -> None:
+    world = small_world
+    before, then, anew = ANEW[what]
+    others = server("db-1"), task("extract"), task("load")
+    world.apply(tree(*others, task("report", **before)))
+    assert moment(world.task_row("report")["after_since"]) == NOON
+    world.clock.advance(200)
+    world.apply(tree(*others, task("report", **then)))
+    row = world.task_row("report")
+    assert moment(row["updated_at"]) == NOON + timedelta(seconds=200)
+    assert moment(row["after_since"]) == NOON + timedelta(seconds=200 if anew else 0)
+
+
+def test_after_holds_anew_when_a_task_comes_back_or_its_server_is_enabled(world: World) -> None:
+    tasks = task("extract"), task("report", **AFTER)
+    everything = tree(server("db-1"), *tasks)
+    world.apply(everything)
+    absent, closed = tree(server("db-1"), task("extract")), tree(server("db-1", enabled=False), *tasks)
+    for number, without in enumerate((absent, closed), 1):
+        world.clock.advance(100)
+        world.apply(without)
+        world.clock.advance(100)
+        world.apply(everything)
+        since = moment(world.task_row("report")["after_since"])
+        assert since == NOON + timedelta(seconds=200 * number)
+
+
+def test_an_after_that_a_hand_took_away_holds_from_when_it_is_put_back(world: World) -> None:
+    everything = tree(server("db-1"), task("extract"), task("report", **AFTER))
+    world.apply(everything)
+    world.sql("UPDATE tasks SET spec = :spec WHERE name = 'report'", spec='{"spec":{}}')
+    world.clock.advance(100)
+    world.apply(everything)
+    assert moment(world.task_row("report")["after_since"]) == NOON + timedelta(seconds=100)

@@ -52,7 +52,7 @@ def test_only_a_later_success_on_the_same_server_counts(
     extract = world.fleet.task("extract", "web-2" if what == "elsewhere" else "web-1")
     report = world.fleet.task("report", "web-1", schedule=None, after=["extract"])
     if what == "before":
-        world.fleet.change_task(report, updated_at=at(50))
+        world.fleet.change_task(report, after_since=at(50))
     succeed(world, extract, 1, 10)
     if what == "failed":
         world.fleet.change_execution(1, status=2, reason="exit-code")

@@ -130,7 +130,7 @@ from alembic import op
 
 from reconciler.store.migrations import once
 
-revision = "0002"
+revision = "9999"
 down_revision = "{before}"
 
 
@@ -150,11 +150,28 @@ def later_program(folder: Path, version: str = "7.8.9") -> Iterator[None]:
         (folder / file.name).write_text(file.read_text())
     for file in (schema.MIGRATIONS / "versions").glob("*.py"):
         (versions / file.name).write_text(file.read_text())
-    (versions / "0002_extras.py").write_text(SECOND.format(before=LAST))
+    (versions / "9999_extras.py").write_text(SECOND.format(before=LAST))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(schema, "MIGRATIONS", folder)
-        patch.setattr(schema, "REVISIONS", (*schema.REVISIONS, "0002"))
+        patch.setattr(schema, "REVISIONS", (*schema.REVISIONS, "9999"))
         patch.setattr(schema, "__version__", version)
+        yield
+
+
+@contextmanager
+def earlier_program(folder: Path, last: str) -> Iterator[None]:
+    """This program as it was when ``last`` was its newest revision."""
+    versions = folder / "versions"
+    versions.mkdir(parents=True)
+    known = schema.REVISIONS[: schema.REVISIONS.index(last) + 1]
+    for file in schema.MIGRATIONS.glob("*.py"):
+        (folder / file.name).write_text(file.read_text())
+    for file in (schema.MIGRATIONS / "versions").glob("*.py"):
+        if file.name.startswith((*known, "__init__")):
+            (versions / file.name).write_text(file.read_text())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(schema, "MIGRATIONS", folder)
+        patch.setattr(schema, "REVISIONS", known)
         yield
 
 
@@ -168,11 +185,12 @@ def test_from_every_earlier_revision_the_next_is_reached(
     empty: Database, tmp_path: Path, start: str | None
 ) -> None:
     if start is not None:
-        assert upgrade(empty) == start, "with two revisions, begin at each of them here"
+        with earlier_program(tmp_path / "earlier", start):
+            assert upgrade(empty) == start
     with later_program(tmp_path / "later"):
         state = check(empty)
         assert state.fit is (Fit.OUTDATED if start else Fit.EMPTY)
-        assert (state.revision, state.expected) == (start, "0002")
+        assert (state.revision, state.expected) == (start, "9999")
         if empty.dialect == "sqlite":
             ensure(empty)
         else:
@@ -181,8 +199,8 @@ def test_from_every_earlier_revision_the_next_is_reached(
             assert caught.value.hint == "run `reconciler db upgrade`"
             if start:
                 assert f"at revision {start} of reconciler {__version__}" in caught.value.message
-                assert "0002" in caught.value.message
-            assert upgrade(empty) == "0002"
+                assert "9999" in caught.value.message
+            assert upgrade(empty) == "9999"
         assert (check(empty).fit, check(empty).program) == (Fit.CURRENT, "7.8.9")
         assert tables_like(empty, "extras") == ["extras"]
 
@@ -195,13 +213,13 @@ def test_a_newer_database_is_refused_with_both_versions_and_stays_as_it_is(
     for refused in (ensure, upgrade):
         with pytest.raises(DatabaseTooNew) as caught:
             refused(empty)
-        for word in ("0002", "7.8.9", LAST, __version__):
+        for word in ("9999", "7.8.9", LAST, __version__):
             assert word in caught.value.message
         assert caught.value.hint == "use reconciler 7.8.9 or later"
         assert caught.value.details == {
-            "revision": "0002", "program": "7.8.9", "expectedRevision": LAST, "ownVersion": __version__,
+            "revision": "9999", "program": "7.8.9", "expectedRevision": LAST, "ownVersion": __version__,
         }  # fmt: skip
-    assert check(empty) == SchemaState(Fit.TOO_NEW, "0002", "7.8.9", LAST, __version__)
+    assert check(empty) == SchemaState(Fit.TOO_NEW, "9999", "7.8.9", LAST, __version__)
 
 
 def test_tables_of_another_program_are_left_alone(empty: Database) -> None:
@@ -286,7 +304,7 @@ def test_an_upgrade_that_is_cut_off_anywhere_is_finished_by_the_next(empty: Data
             upgrade(empty)
         except Cut:
             cuts += 1
-            assert check(empty).fit is Fit.EMPTY, "unfinished is never taken for finished"
+            assert check(empty).fit in (Fit.EMPTY, Fit.OUTDATED), "unfinished is never taken for finished"
         else:
             break
     assert cuts >= 30 // step

@@ -24,6 +24,12 @@ def create_table(name: str, *parts: Any) -> None:
         op.create_table(name, *parts, **OPTIONS)
 
 
+def add_column(table: str, column: sa.Column[Any]) -> None:
+    """A column, unless it is there."""
+    if column.name not in {found["name"] for found in sa.inspect(op.get_bind()).get_columns(table)}:
+        op.add_column(table, column)
+
+
 def create_index(table: str, *columns: str) -> None:
     """The index ``ix_TABLE_COLUMNS``, unless it is there."""
     name = f"ix_{table}_{'_'.join(columns)}"
