@@ -13,6 +13,7 @@ from reconciler.controller.loop import Loop
 from reconciler.controller.outage import Outage
 from reconciler.controller.scheduling import Scheduling
 from reconciler.dispatch.dependents import Dependents
+from reconciler.dispatch.lag import Lag, Lagging
 from reconciler.dispatch.leases import LEASE_SECONDS, Keeper, Worker, owner_name
 from reconciler.dispatch.reaper import Reaper
 from reconciler.dispatch.scheduler import Scheduler
@@ -70,6 +71,7 @@ class Runtime:
         self._announcer = Announcer(on_event)
         self._outage = Outage(clock)
         self.owner = owner_name(f"{randomness.getrandbits(48):012x}")
+        self.lag = Lag()
         self._deadline = float("inf")
         self._finish = True
         self._counter: int | None = None
@@ -161,7 +163,8 @@ class Runtime:
             return None
         scheduler = Scheduler(self._db, self._clock, self._ids, self._settings.late_after)
         wake = self._executing.wake if self._executing is not None else _nobody
-        return Scheduling(scheduler, self._clock, self._outage, self._announcer, wake)
+        lagging = Lagging(self._db, self._clock, self.lag)
+        return Scheduling(scheduler, lagging, self._clock, self._outage, self._announcer, wake)
 
     # -- loops ----------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from reconciler.clock import Clock
 from reconciler.controller.events import Announcer, Event, EventKind
 from reconciler.controller.loop import Loop
 from reconciler.controller.outage import Outage
+from reconciler.dispatch.lag import Lagging
 from reconciler.dispatch.scheduler import Claimed, Scheduler
 from reconciler.model.execution import State
 
@@ -19,8 +20,9 @@ LOOK_SECONDS = 1.0
 """The longest sleep: the wall clock may jump, and only looking at it tells."""
 RECHECK_SECONDS = 10.0
 """The next due time is asked for anew after so long, whatever we believe."""
-_HELD_SECONDS = 0.03
-"""A due task that another scheduler or an apply holds locked will be free in a moment."""
+_HELD_SECONDS = (0.03, 0.5)
+"""A due task that another scheduler or an apply holds locked will be free in a moment; a long apply is asked
+less and less often."""
 
 
 class Scheduling:
@@ -29,18 +31,21 @@ class Scheduling:
     def __init__(
         self,
         scheduler: Scheduler,
+        lagging: Lagging,
         clock: Clock,
         outage: Outage,
         announcer: Announcer,
         on_claimed: Callable[[], None],
     ) -> None:
         self._scheduler = scheduler
+        self._lagging = lagging
         self._clock = clock
         self._outage = outage
         self._announcer = announcer
         self._on_claimed = on_claimed
         self._next: datetime | None = None
         self._asked_at = float("-inf")
+        self._held = _HELD_SECONDS[0]
         self._loop = Loop("schedule", self._step, clock, outage)
 
     def start(self) -> None:
@@ -70,13 +75,17 @@ class Scheduling:
             self._on_claimed()
         self._announce(claimed)
         if not claimed.complete:
+            self._lagging.claimed(claimed, None)
             return 0.0
         self._next = self._scheduler.next_due()
         self._asked_at = monotonic
         self._outage.succeeded()
+        self._lagging.claimed(claimed, self._next)
         now = self._clock.now()
         if not claimed.tasks and self._next is not None and self._next <= now:
-            return _HELD_SECONDS
+            pause, self._held = self._held, min(2 * self._held, _HELD_SECONDS[1])
+            return pause
+        self._held = _HELD_SECONDS[0]
         return self._pause(now)
 
     def _pause(self, now: datetime) -> float:

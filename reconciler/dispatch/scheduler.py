@@ -23,10 +23,10 @@ BATCH = 500
 MAX_ROWS = 5_000
 """Ledger rows in one claim; when many tasks catch up at once, the rest waits for the next one."""
 FLOOR_MARGIN = timedelta(seconds=2)
-"""The scan begins so much before the last time at which nothing due was left: rows that an apply held
-locked just then are found within it, and the index entries that were moved since are few."""
+"""The scan begins so much before the last time at which nothing due was left: clocks of several schedulers
+differ a little, and the index entries that were moved since are few."""
 SWEEP_SECONDS = 10.0
-"""How often the scan begins at the very beginning: for rows that were locked for longer, or set by hand."""
+"""How often the scan begins at the very beginning: for rows that were set by hand."""
 PUSH = timedelta(seconds=60)
 """How far a task is pushed whose spec cannot be read: often enough to notice the repair."""
 REPLACED_BY = "concurrency: replace"
@@ -46,6 +46,10 @@ class Claimed:
     complete: bool = True
     floor: datetime = _BEGINNING
     """Everything due before this was claimed, or is held by someone else."""
+    oldest: datetime | None = None
+    """When the longest due of these tasks was due."""
+    projects: frozenset[int] = frozenset()
+    """Those of the tasks (ids)."""
 
 
 @dataclass(slots=True)
@@ -71,6 +75,7 @@ class Scheduler:
         self._late_after = timedelta(seconds=late_after)
         self._batch = batch
         self._floor = _BEGINNING
+        self._scanned_from = _BEGINNING
         self._swept = float("-inf")
         self._spoilt: set[int] = set()
 
@@ -83,13 +88,21 @@ class Scheduler:
         now = self._clock.now()
         floor = self._lower_bound(now)
         claimed = self._db.transact(lambda connection: self._claim(connection, floor, now))
+        self._scanned_from = floor
         self._floor = max(floor, min(claimed.floor, now - FLOOR_MARGIN))
         return claimed
 
     def next_due(self) -> datetime | None:
-        """When the next task is due, None when nothing is scheduled."""
+        """When the next task is due, None when nothing is scheduled; after a claim.
+
+        Looks from where that claim did: what somebody held locked meanwhile is due, too, and the next scan
+        begins with it.
+        """
         with self._db.read() as connection:
-            return claims.next_due(connection, self._lower_bound(self._clock.now()))
+            due = claims.next_due(connection, self._scanned_from)
+        if due is not None:
+            self._floor = min(self._floor, due)
+        return due
 
     def _lower_bound(self, now: datetime) -> datetime:
         monotonic = self._clock.monotonic()
@@ -121,6 +134,8 @@ class Scheduler:
             complete=complete,
             # a task that catches up in several claims is still due, earlier than all the others
             floor=min([reached, *(next_run for _, _, next_run in batch.times if next_run is not None)]),
+            oldest=tasks[0].next_run,
+            projects=frozenset(task.project_id for task in tasks),
         )
 
     def _decide_all(self, connection: Connection, tasks: list[DueTask], now: datetime) -> tuple[_Batch, int]:

@@ -67,6 +67,14 @@ def clear(
     return done.rowcount > 0
 
 
+def objects_with(connection: Connection, kind: Kind, type: ConditionType, *, cause: str = "") -> list[int]:
+    """Ids of the objects of which this is written down, ascending."""
+    found = connection.execute(
+        select(Condition.object_id).where(Condition.kind == kind, Condition.type == _stored_type(type, cause))
+    )
+    return sorted(found.scalars())
+
+
 def type_of(stored: str) -> str:
     """The condition's type in the column ``type``, without the cause."""
     return stored.partition(_SEPARATOR)[0]
