@@ -15,6 +15,8 @@ from reconciler.clock import Clock, SystemClock
 from reconciler.settings import Settings
 
 if TYPE_CHECKING:
+    from reconciler.cache.place import Place
+    from reconciler.cache.signals import Signals
     from reconciler.controller.events import Listener
     from reconciler.controller.reconcile import Report
     from reconciler.controller.service import Service
@@ -57,6 +59,41 @@ def database(settings: Settings, clock: Clock | None = None) -> Iterator[Databas
         db.close()
 
 
+def signals(settings: Settings, clock: Clock) -> Signals | None:
+    """What processes tell each other through Redis; None without one. Raises SettingsInvalid."""
+    place = _redis(settings)
+    if place is None:
+        return None
+    from reconciler.cache.link import RedisSignals
+
+    return RedisSignals(place, clock, _name())
+
+
+def wake_others(settings: Settings, clock: Clock) -> None:
+    """After a command changed something: let the other processes look at once. Takes a second at most.
+
+    Without Redis they look within a second by themselves, and nothing is done here.
+    """
+    place = _redis(settings)
+    if place is not None:
+        from reconciler.cache.link import wake_others
+
+        wake_others(place, clock, _name())
+
+
+def _redis(settings: Settings) -> Place | None:
+    if settings.redis_url is None:
+        return None
+    from reconciler.cache.place import Place
+
+    return Place(settings.redis_url, settings.redis_prefix)
+
+
+def _name() -> str:
+    """Of this process among those that meet in Redis."""
+    return f"{random.Random().getrandbits(64):016x}"
+
+
 def executors(settings: Settings, clock: Clock) -> Executors:
     """What runs claimed executions here: local (where allowed) and over ssh."""
     from reconciler.execute.executors import Executors
@@ -86,7 +123,16 @@ def service(
     from reconciler.controller.service import Kept, Service
 
     randomness = random.Random()
-    runtime = Runtime(db, settings, clock, executor, randomness, schedule=schedule, on_event=on_event)
+    runtime = Runtime(
+        db,
+        settings,
+        clock,
+        executor,
+        randomness,
+        schedule=schedule,
+        on_event=on_event,
+        signals=signals(settings, clock),
+    )
 
     def tell(report: Report) -> None:
         if report.applied is not None:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from reconciler.errors import SettingsInvalid
 from reconciler.model.quantity import format_duration, parse_duration
@@ -20,7 +21,7 @@ PREFIX = "RECONCILER_"
 SECRET_PREFIX = "RECONCILER_SECRET_"
 FILE = "reconciler.toml"
 DEFAULT_DATABASE = "sqlite:///.reconciler/state.db"
-_PASSWORD = re.compile(r"(://[^:/@]*:).*@|([?&]passw(?:or)?d=)[^&]*")
+_PASSWORD = re.compile(r"(://[^:/@]*:).*@|([?&][a-z_]*passw(?:or)?d=)[^&]*")
 """Before the last @, since a password may hold / and @ as they are; or in the query, as drivers allow."""
 
 
@@ -59,7 +60,7 @@ class Settings:
 
     def unused(self) -> list[str]:
         """Variables that are set and have no effect in this version."""
-        given = {"redis_url": self.redis_url, "archive": self.archive}
+        given = {"archive": self.archive}
         return [PREFIX + name.upper() for name, value in given.items() if value is not None]
 
 
@@ -103,12 +104,34 @@ def _path(value: object) -> Path:
     return Path(_text(value)).expanduser()
 
 
+def _redis_url(value: object) -> str:
+    """Only what can be said without the library; nothing of the value is quoted, it may hold a password."""
+    text = _text(value)
+    try:
+        parts = urlsplit(text)
+        good = bool(parts.path) if parts.scheme == "unix" else bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        good = False
+    if not good or parts.scheme not in ("redis", "rediss", "unix"):
+        raise ValueError("redis://user:password@host:6379/0, rediss:// (TLS) or unix:///path is expected")
+    if parts.scheme != "unix" and not re.fullmatch(r"/?|/\d{1,5}", parts.path):
+        raise ValueError("the path of a Redis URL is the number of a database, such as /0")
+    return text
+
+
+def _redis_prefix(value: object) -> str:
+    text = _text(value)
+    if not re.fullmatch(r"[\w.:/-]{1,100}", text, re.ASCII):
+        raise ValueError("letters, digits and . _ : / - are expected, at most 100")
+    return text
+
+
 _PARSERS: dict[str, Callable[[object], Any]] = {
     "database_url": _text,
     "database_pool_size": _count,
     "database_pool_recycle": _duration,
-    "redis_url": _text,
-    "redis_prefix": _text,
+    "redis_url": _redis_url,
+    "redis_prefix": _redis_prefix,
     "allow_local": _flag,
     "secrets_dir": _path,
     "known_hosts": _path,

@@ -55,6 +55,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
             _ask(args, console)
             request = _approved(request, plan, asked=not args.yes)
         applied = apply(db, request, SystemClock(), random.Random())
+        if applied.revision is not None:
+            bootstrap.wake_others(settings, SystemClock())
         if args.output == "text" and applied.plan.digest != plan.digest:
             # with --yes whatever results under the lock is applied: then that is what must be read
             _show(applied.plan, console)

@@ -32,14 +32,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, console: Console) -> int:
     """Close what waits, ask for the end of what runs; what has ended already stays as it is."""
     ids = [_number(text) for text in args.executions]
-    from reconciler.bootstrap import database
+    from reconciler.bootstrap import database, wake_others
     from reconciler.clock import SystemClock
     from reconciler.dispatch.manual import cancel_executions
     from reconciler.store.executions import get_execution
 
     clock = SystemClock()
-    with database(settings_of(args), clock) as db:
+    settings = settings_of(args)
+    with database(settings, clock) as db:
         found = cancel_executions(db, clock, ids, person())
+        wake_others(settings, clock)
         with db.read() as connection:
             views = [get_execution(connection, item.execution_id) for item in found]
     if args.output == "json":

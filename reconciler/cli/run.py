@@ -32,16 +32,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, console: Console) -> int:
     """Ask for the runs; 0 when they are accepted, and with --wait only when all of them succeeded."""
-    from reconciler.bootstrap import database
+    from reconciler.bootstrap import database, wake_others
     from reconciler.clock import SystemClock
     from reconciler.dispatch.manual import request_runs
 
     clock = SystemClock()
     by = person()
     wait = args.wait or args.follow
-    with database(settings_of(args), clock) as db:
+    settings = settings_of(args)
+    with database(settings, clock) as db:
         with _ids(db, clock) as ids:
             asked = request_runs(db, clock, ids, args.tasks, by)
+        wake_others(settings, clock)
         if wait:
             for item in asked:
                 console.note(_line(item, console, colour=console.colour_err))

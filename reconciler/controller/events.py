@@ -32,6 +32,7 @@ class Event:
 
     kind: EventKind
     execution_id: int
+    task_id: int
     task: str
     server: str
     at: datetime
@@ -47,22 +48,21 @@ Listener = Callable[[Event], None]
 
 
 class Announcer:
-    """Hands events to one listener, whose failures are its own."""
+    """Hands events to listeners, whose failures are their own."""
 
-    def __init__(self, listener: Listener | None) -> None:
-        self._listener = listener
+    def __init__(self, *listeners: Listener | None) -> None:
+        self._listeners = [listener for listener in listeners if listener is not None]
 
     @property
     def heard(self) -> bool:
         """Whether anyone listens: else events need not be made."""
-        return self._listener is not None
+        return bool(self._listeners)
 
     def tell(self, event: Event) -> None:
         """From any thread; never raises."""
-        if self._listener is None:
-            return
-        try:
-            self._listener(event)
-        except Exception:
-            log.exception("the listener for events failed; it hears no more")
-            self._listener = None
+        for listener in self._listeners:
+            try:
+                listener(event)
+            except Exception:
+                log.exception("a listener for events failed; it hears no more")
+                self._listeners = [other for other in self._listeners if other is not listener]

@@ -7,6 +7,7 @@ from __future__ import annotations
 import logging
 from datetime import datetime, timedelta
 
+from reconciler.cache.signals import Kind, Signals
 from reconciler.clock import Clock
 from reconciler.controller.events import Announcer, Event, EventKind
 from reconciler.controller.following import Following
@@ -19,7 +20,7 @@ from reconciler.dispatch.scheduler import REPLACED_BY
 from reconciler.dispatch.taker import Taken, Taker
 from reconciler.errors import Temporary
 from reconciler.execute.control import Control, Executor
-from reconciler.model.execution import Outcome, Reason, Status, state_of
+from reconciler.model.execution import Outcome, Reason, State, Status, state_of
 from reconciler.record.batch import Recorded
 from reconciler.record.writer import Writer
 from reconciler.store.held import StillHeld
@@ -49,6 +50,7 @@ class Executing:
         outage: Outage,
         announcer: Announcer,
         dependents: Dependents,
+        signals: Signals,
         *,
         workers: int,
         chase: bool,
@@ -59,16 +61,18 @@ class Executing:
         self._clock = clock
         self._outage = outage
         self._announcer = announcer
+        self._signals = signals
         self._chase = chase
         self._writer: Writer | None = None
         self.runs = Runs()
-        self._following = Following(dependents, executor, clock, outage, self.wake)
+        self._following = Following(dependents, executor, clock, outage, self._inserted)
         self._pool = Pool(workers, self._execute, self.wake)
         self._take_loop = Loop("take", self._take, clock, outage)
         self._keep_loop = Loop("keep", self._keep, clock, outage)
         self._horizon: datetime | None = None
         self._next_waiting: datetime | None = None
         self._next_slot: datetime | None = None
+        self._blocked = False
         self._asked_round = 0
         self._empty_round = 0
 
@@ -82,6 +86,15 @@ class Executing:
     def wake(self) -> None:
         """Something may be waiting, or a thread is free."""
         self._take_loop.wake()
+
+    def freed(self) -> None:
+        """Another process's runs ended: if limits were in the way, look again."""
+        if self._blocked:
+            self._take_loop.wake()
+
+    def _inserted(self) -> None:
+        self.wake()
+        self._signals.tell(Kind.WAITING)
 
     def seen(self, next_waiting: datetime | None, next_slot: datetime | None) -> None:
         """What the last glance showed: the next retry, the next slot of any task. Looks for waiting
@@ -158,6 +171,7 @@ class Executing:
             return None
         take = self._taker.take(free, self.runs.per_server(), self._horizon)
         self._outage.succeeded()
+        self._blocked = take.blocked
         for taken in take.taken:
             self._begin(taken)
         if not take.taken:
@@ -225,7 +239,16 @@ class Executing:
         assert self._writer is not None
         self._writer.started(job, at)
         self._announcer.tell(
-            Event(EventKind.STARTED, job.execution_id, job.task, job.server.name, at, attempt=job.attempt)
+            Event(
+                EventKind.STARTED,
+                job.execution_id,
+                job.task_id,
+                job.task,
+                job.server.name,
+                at,
+                attempt=job.attempt,
+                state=State.RUNNING,
+            )
         )
 
     # -- keeping --------------------------------------------------------------------------------
@@ -266,6 +289,7 @@ class Executing:
             Event(
                 EventKind.ENDED,
                 job.execution_id,
+                job.task_id,
                 job.task,
                 job.server.name,
                 outcome.finished_at,
@@ -282,6 +306,7 @@ class Executing:
                 Event(
                     EventKind.RETRYING,
                     job.execution_id,
+                    job.task_id,
                     job.task,
                     job.server.name,
                     item.retry_at,

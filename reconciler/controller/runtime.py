@@ -5,13 +5,16 @@ from __future__ import annotations
 import logging
 import random
 import threading
+from datetime import datetime
 
+from reconciler.cache.signals import Kind, News, Signals, Silent
 from reconciler.clock import Clock
 from reconciler.controller.events import Announcer, Listener
 from reconciler.controller.executing import Executing
 from reconciler.controller.loop import Loop
 from reconciler.controller.outage import Outage
 from reconciler.controller.scheduling import Scheduling
+from reconciler.controller.signalling import DueTimes, Feed
 from reconciler.dispatch.dependents import Dependents
 from reconciler.dispatch.lag import Lag, Lagging
 from reconciler.dispatch.leases import LEASE_SECONDS, Keeper, Worker, owner_name
@@ -42,6 +45,8 @@ _ENDING_SECONDS = 2.0
 """Of those, kept for ending what still runs and recording it."""
 _GRACE_SECONDS = 1.0
 _POLL_SECONDS = 0.02
+_SIGNAL_SECONDS = 0.5
+"""For the last words to the cache."""
 
 
 class Runtime:
@@ -60,6 +65,7 @@ class Runtime:
         *,
         schedule: bool = True,
         on_event: Listener | None = None,
+        signals: Signals | None = None,
     ) -> None:
         """``executor`` None: this process executes nothing. Nothing is connected before ``start``."""
         self._db = db
@@ -68,7 +74,9 @@ class Runtime:
         self._executor = executor
         self._randomness = randomness
         self._schedule = schedule
-        self._announcer = Announcer(on_event)
+        self._signals = Silent() if signals is None else signals
+        feed = None if signals is None else Feed(signals).event
+        self._announcer = Announcer(on_event, feed)
         self._outage = Outage(clock)
         self.owner = owner_name(f"{randomness.getrandbits(48):012x}")
         self.lag = Lag()
@@ -87,6 +95,7 @@ class Runtime:
         self._reaper = Reaper(db, clock)
         self._executing = self._make_executing()
         self._scheduling = self._make_scheduling()
+        self._due_times = DueTimes(db, self._signals, clock, self._outage) if self._schedule else None
         self._glance_loop = Loop("glance", self._glance, clock, self._outage)
         self._reap_loop = Loop("reap", self._reap, clock, self._outage)
         if self._executing is not None:
@@ -103,10 +112,14 @@ class Runtime:
             self._scheduling.start()
         self._glance_loop.start()
         self._reap_loop.start()
+        if self._due_times is not None:
+            self._due_times.start()
+        self._signals.start(self._hear, self._hint)
 
     def changed(self) -> None:
         """Something was applied in this process: look at once instead of at the next glance."""
         self._glance_loop.wake()
+        self._signals.tell(Kind.CHANGED)
 
     def stop(self, seconds: float = DRAIN_SECONDS, *, finish: bool = True) -> bool:
         """End in order, within about ``seconds``; whether everything that was begun is recorded.
@@ -125,7 +138,10 @@ class Runtime:
             recorded = self._stop_executing(self._executing)
         self._glance_loop.end()
         self._reap_loop.end()
+        if self._due_times is not None:
+            self._due_times.end()
         self._leave()
+        self._signals.close(_SIGNAL_SECONDS)
         return recorded
 
     def hurry(self, seconds: float = HURRY_SECONDS) -> None:
@@ -154,6 +170,7 @@ class Runtime:
             self._outage,
             self._announcer,
             Dependents(self._db, self._clock, self._ids),
+            self._signals,
             workers=self._settings.workers,
             chase=not self._schedule,
         )
@@ -164,7 +181,23 @@ class Runtime:
         scheduler = Scheduler(self._db, self._clock, self._ids, self._settings.late_after)
         wake = self._executing.wake if self._executing is not None else _nobody
         lagging = Lagging(self._db, self._clock, self.lag)
-        return Scheduling(scheduler, lagging, self._clock, self._outage, self._announcer, wake)
+        return Scheduling(scheduler, lagging, self._clock, self._outage, self._announcer, wake, self._signals)
+
+    # -- hearing others -------------------------------------------------------------------------
+
+    def _hear(self, news: News) -> None:
+        """Look at the database now instead of within a second."""
+        if news.changed or news.missed:
+            self._glance_loop.wake()
+        if self._executing is not None:
+            if news.waiting or news.missed:
+                self._executing.wake()
+            if news.ended:
+                self._executing.freed()
+
+    def _hint(self, at: datetime) -> None:
+        if self._scheduling is not None:
+            self._scheduling.hint(at)
 
     # -- loops ----------------------------------------------------------------------------------
 
@@ -181,6 +214,8 @@ class Runtime:
                 self._scheduling.changed()
             if self._executing is not None:
                 self._executing.changed()
+            if self._due_times is not None:
+                self._due_times.changed()
         return GLANCE_SECONDS
 
     def _reap(self) -> float:
@@ -189,8 +224,10 @@ class Runtime:
             self._keeper.renew([])
         if self._reaper.may_reap(self._outage.steady_since):
             reaped = self._reaper.reap()
-            if reaped.given_back and self._executing is not None:
-                self._executing.wake()
+            if reaped.given_back:
+                self._signals.tell(Kind.WAITING)
+                if self._executing is not None:
+                    self._executing.wake()
             monotonic = self._clock.monotonic()
             if monotonic - self._tidied >= TIDY_SECONDS:
                 self._tidied = monotonic

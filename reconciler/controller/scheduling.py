@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from datetime import datetime
 
+from reconciler.cache.signals import Kind, Signals
 from reconciler.clock import Clock
 from reconciler.controller.events import Announcer, Event, EventKind
 from reconciler.controller.loop import Loop
@@ -23,6 +24,8 @@ RECHECK_SECONDS = 10.0
 _HELD_SECONDS = (0.03, 0.5)
 """A due task that another scheduler or an apply holds locked will be free in a moment; a long apply is asked
 less and less often."""
+HINT_SECONDS = 0.25
+"""A hint is followed at most so often: it comes from where nobody vouches for it."""
 
 
 class Scheduling:
@@ -36,6 +39,7 @@ class Scheduling:
         outage: Outage,
         announcer: Announcer,
         on_claimed: Callable[[], None],
+        signals: Signals,
     ) -> None:
         self._scheduler = scheduler
         self._lagging = lagging
@@ -43,6 +47,8 @@ class Scheduling:
         self._outage = outage
         self._announcer = announcer
         self._on_claimed = on_claimed
+        self._signals = signals
+        self._hint: datetime | None = None
         self._next: datetime | None = None
         self._asked_at = float("-inf")
         self._held = _HELD_SECONDS[0]
@@ -58,6 +64,12 @@ class Scheduling:
         self._asked_at = float("-inf")
         self._loop.wake()
 
+    def hint(self, at: datetime) -> None:
+        """Something may be due then (a cache says so): look at the database then at the latest."""
+        if self._next is None or at < self._next:
+            self._hint = at
+            self._loop.wake()
+
     def stop(self, seconds: float) -> None:
         """Claim no more; a claim under way is finished."""
         self._loop.end()
@@ -68,11 +80,15 @@ class Scheduling:
         """Claim what is due; seconds until something may be due again."""
         now, monotonic = self._clock.now(), self._clock.monotonic()
         stale = monotonic - self._asked_at >= RECHECK_SECONDS
+        if self._hint is not None and self._hint <= now:
+            self._hint = None
+            stale = stale or monotonic - self._asked_at >= HINT_SECONDS
         if not stale and (self._next is None or self._next > now):
             return self._pause(now)
         claimed = self._scheduler.claim()
         if claimed.waiting:
             self._on_claimed()
+        self._signal(claimed)
         self._announce(claimed)
         if not claimed.complete:
             self._lagging.claimed(claimed, None)
@@ -89,9 +105,16 @@ class Scheduling:
         return self._pause(now)
 
     def _pause(self, now: datetime) -> float:
-        if self._next is None:
-            return LOOK_SECONDS
-        return min(LOOK_SECONDS, max(0.0, (self._next - now).total_seconds()))
+        times = [at for at in (self._next, self._hint) if at is not None]
+        return min([LOOK_SECONDS, *(max(0.0, (at - now).total_seconds()) for at in times)])
+
+    def _signal(self, claimed: Claimed) -> None:
+        """After the commit: whoever hears it finds the rows."""
+        if claimed.waiting:
+            self._signals.tell(Kind.WAITING)
+        if claimed.replacing:
+            self._signals.tell(Kind.CHANGED)
+        self._signals.due(claimed.times)
 
     def _announce(self, claimed: Claimed) -> None:
         if not self._announcer.heard:
@@ -103,6 +126,7 @@ class Scheduling:
                 Event(
                     EventKind.CLAIMED if waiting else EventKind.SKIPPED,
                     row.id,
+                    row.task_id,
                     task,
                     server,
                     row.scheduled_for,

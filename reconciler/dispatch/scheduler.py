@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -43,6 +43,10 @@ class Claimed:
     skipped: tuple[NewExecution, ...] = ()
     names: Mapping[int, tuple[str, str]] = field(default_factory=dict)
     """Task id → its name and its server's."""
+    times: Sequence[tuple[int, datetime | None]] = ()
+    """Task id and when it is due next, of each task that was claimed."""
+    replacing: bool = False
+    """Runs were told to end for newer ones: their owners should look."""
     complete: bool = True
     floor: datetime = _BEGINNING
     """Everything due before this was claimed, or is held by someone else."""
@@ -131,6 +135,8 @@ class Scheduler:
             waiting=tuple(row for row in rows if row.reason is None),
             skipped=tuple(row for row in rows if row.reason is not None),
             names=batch.names,
+            times=[(task_id, next_run) for task_id, _, next_run in batch.times],
+            replacing=bool(batch.supersede or batch.cancel),
             complete=complete,
             # a task that catches up in several claims is still due, earlier than all the others
             floor=min([reached, *(next_run for _, _, next_run in batch.times if next_run is not None)]),

@@ -123,6 +123,12 @@ def next_due(connection: Connection, floor: datetime) -> datetime | None:
     return connection.execute(_NEXT_DUE, {"floor": floor}).scalar()
 
 
+def due_times(connection: Connection) -> list[tuple[int, datetime]]:
+    """When every task that is scheduled is due next, by task id."""
+    query = select(_TASK.id, _TASK.next_run).where(_TASK.status == 1, _TASK.next_run.is_not(None))
+    return [(row[0], row[1]) for row in connection.execute(query)]
+
+
 def server_names(connection: Connection, ids: Iterable[int]) -> dict[int, str]:
     """The names of these servers, read without locks (applies hold them for a while)."""
     server = Server.__table__.c

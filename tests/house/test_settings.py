@@ -61,6 +61,7 @@ def test_what_is_shown_of_the_settings_holds_no_secret(tmp_path: Path) -> None:
     [
         ("mysql+pymysql://u:p@h:3306/d", "mysql+pymysql://u:***@h:3306/d"),
         ("redis://:p@h/0", "redis://:***@h/0"),
+        ("rediss://u:p@h/0?ssl_password=p&x=1", "rediss://u:***@h/0?ssl_password=***&x=1"),
         ("sqlite:///a.db", "sqlite:///a.db"),
         ("mysql://u:p%40x@h/d", "mysql://u:***@h/d"),
         ("mysql://u:p@ss@h/d", "mysql://u:***@h/d"),
@@ -70,3 +71,42 @@ def test_what_is_shown_of_the_settings_holds_no_secret(tmp_path: Path) -> None:
 )
 def test_a_password_in_a_url_is_masked(url: str, shown: str) -> None:
     assert mask_url(url) == shown
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://h",
+        "redis://:p@h:6380/15",
+        "rediss://user:p%40ss@h:6380/0?ssl_ca_certs=/etc/ca.pem",
+        "redis://[::1]:6379/0",
+        "unix:///run/redis.sock?db=2",
+    ],
+)
+def test_a_redis_url_may_be_anything_that_leads_to_one(tmp_path: Path, url: str) -> None:
+    assert load_settings({"RECONCILER_REDIS_URL": url}, tmp_path).redis_url == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "hunter2",
+        "http://u:hunter2@h",
+        "redis://",
+        "redis://:hunter2@/0",
+        "redis://:hunter2@h:99999/0",
+        "redis://:hunter2@h/one",
+        "redis://:hunter2@[h/0",
+        "unix://",
+    ],
+)
+def test_another_one_is_a_problem_that_does_not_quote_it(tmp_path: Path, url: str) -> None:
+    with pytest.raises(SettingsInvalid, match="redis_url") as caught:
+        load_settings({"RECONCILER_REDIS_URL": url}, tmp_path)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_prefix_is_one_word(tmp_path: Path) -> None:
+    assert load_settings({"RECONCILER_REDIS_PREFIX": "team-1:prod"}, tmp_path).redis_prefix == "team-1:prod"
+    with pytest.raises(SettingsInvalid, match="redis_prefix"):
+        load_settings({"RECONCILER_REDIS_PREFIX": "a b"}, tmp_path)
