@@ -5,14 +5,19 @@ Rooms are imported inside the functions, so that a command pays only for what it
 
 from __future__ import annotations
 
+import logging
 import random
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reconciler.clock import Clock, SystemClock
+from reconciler.errors import Temporary
 from reconciler.settings import Settings
+
+log = logging.getLogger("reconciler.archive")
 
 if TYPE_CHECKING:
     from reconciler.cache.place import Place
@@ -21,6 +26,7 @@ if TYPE_CHECKING:
     from reconciler.controller.reconcile import Report
     from reconciler.controller.service import Service
     from reconciler.execute.executors import Executors
+    from reconciler.record.archive import Archives
     from reconciler.store.engine import Database
 
 
@@ -94,11 +100,31 @@ def _name() -> str:
     return f"{random.Random().getrandbits(64):016x}"
 
 
+def archives(settings: Settings, clock: Clock) -> Archives:
+    """Whole outputs; raises SettingsInvalid for a place that this installation cannot use."""
+    from reconciler.record.archive import Archives
+
+    return Archives(settings.archive_place, clock)
+
+
 def executors(settings: Settings, clock: Clock) -> Executors:
-    """What runs claimed executions here: local (where allowed) and over ssh."""
+    """What runs claimed executions here: local (where allowed) and over ssh.
+
+    An archive that was asked for and cannot be used is logged, soon; runs do not wait for it.
+    """
     from reconciler.execute.executors import Executors
 
-    return Executors(settings, clock)
+    kept = archives(settings, clock)
+    if settings.archive is not None:
+        threading.Thread(target=_check, args=(kept,), name="archive", daemon=True).start()
+    return Executors(settings, clock, archive=kept.open)
+
+
+def _check(archives: Archives) -> None:
+    try:
+        archives.check()
+    except Temporary as error:
+        log.warning("%s; until then whole outputs are not kept (%s)", error.message, error.hint)
 
 
 def service(

@@ -7,6 +7,7 @@
     │   ├── DatabaseUnavailable          cannot be reached, or went away
     │   ├── DatabaseBusy                 deadlock or lock timeout that outlived its retries
     │   ├── CacheUnavailable             Redis; every caller treats it as a miss
+    │   ├── ArchiveUnavailable           the place of whole outputs cannot be used; no run fails for it
     │   └── LockHeld                     someone else applies this project          exit 5
     └── Permanent                        retrying changes nothing: tell the person
         ├── UsageError                   wrong arguments                            exit 64
@@ -83,6 +84,12 @@ class CacheUnavailable(Temporary):
     """Redis did not answer; callers go on without it."""
 
     code = "cache-unavailable"
+
+
+class ArchiveUnavailable(Temporary):
+    """An archive cannot be written, read or deleted."""
+
+    code = "archive-unavailable"
 
 
 class LockHeld(Temporary):

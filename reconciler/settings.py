@@ -23,6 +23,9 @@ FILE = "reconciler.toml"
 DEFAULT_DATABASE = "sqlite:///.reconciler/state.db"
 _PASSWORD = re.compile(r"(://[^:/@]*:).*@|([?&][a-z_]*passw(?:or)?d=)[^&]*")
 """Before the last @, since a password may hold / and @ as they are; or in the query, as drivers allow."""
+_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]")
+_LONGEST_PREFIX = 800
+"""Characters: an archive's whole place has to fit into its row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +45,7 @@ class Settings:
     secrets_dir: Path | None = None
     known_hosts: Path | None = None
     archive: str | None = None
-    """A folder or ``s3://bucket/prefix``."""
+    """A folder or ``s3://bucket/prefix``; None: ``archive`` in the state folder (see `archive_place`)."""
     state_dir: Path = Path(".reconciler")
     """Spool and clones; several processes may share it."""
     late_after: int = 60
@@ -58,10 +61,10 @@ class Settings:
     """NAME of every RECONCILER_SECRET_NAME that is set; their values are read when a run needs them."""
     origins: Mapping[str, str] = field(default_factory=dict)
 
-    def unused(self) -> list[str]:
-        """Variables that are set and have no effect in this version."""
-        given = {"archive": self.archive}
-        return [PREFIX + name.upper() for name, value in given.items() if value is not None]
+    @property
+    def archive_place(self) -> str:
+        """Where whole outputs of tasks with ``output.archive`` go."""
+        return self.archive or str(self.state_dir / "archive")
 
 
 def mask_url(url: str) -> str:
@@ -126,6 +129,17 @@ def _redis_prefix(value: object) -> str:
     return text
 
 
+def _archive(value: object) -> str:
+    text = _text(value)
+    scheme, colon, rest = text.partition("://")
+    if not colon:
+        return str(Path(text).expanduser())
+    bucket, _, prefix = rest.partition("/")
+    if scheme != "s3" or not _BUCKET.fullmatch(bucket) or len(prefix) > _LONGEST_PREFIX:
+        raise ValueError("a folder or s3://bucket/prefix is expected")
+    return text.rstrip("/")
+
+
 _PARSERS: dict[str, Callable[[object], Any]] = {
     "database_url": _text,
     "database_pool_size": _count,
@@ -135,7 +149,7 @@ _PARSERS: dict[str, Callable[[object], Any]] = {
     "allow_local": _flag,
     "secrets_dir": _path,
     "known_hosts": _path,
-    "archive": _text,
+    "archive": _archive,
     "state_dir": _path,
     "late_after": _duration,
     "workers": _count,

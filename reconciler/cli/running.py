@@ -57,8 +57,6 @@ def serve(
     clock = SystemClock()
     set_up_logging(settings.log, console.err)
     live = Live(console, clock, settings.log)
-    for name in settings.unused():
-        console.note(f"warning: {name} is set and has no effect in this version")
     executors = bootstrap.executors(settings, clock) if execute else None
     with bootstrap.database(settings, clock) as db:
         service = bootstrap.service(

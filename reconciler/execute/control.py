@@ -105,7 +105,11 @@ class Archive(Protocol):
         ...
 
     def finish(self) -> str | None:
-        """All is written: where it can be found, for ``Outcome.archive``."""
+        """All is written: where it can be found, for ``Outcome.archive``; None if there was nothing."""
+        ...
+
+    def abandon(self) -> None:
+        """It will not be finished: nothing of it stays. Raises nothing."""
         ...
 
 

@@ -108,10 +108,13 @@ class Executors:
                     name,
                     MIN_BYTES,
                 )
-        archive = None
-        if job.spec.output.archive and self._archive is not None:
-            archive = GuardedArchive(self._archive, job)
-        return PlainRun(job, control, host, secrets, self._clock, archive).outcome()
+        if not job.spec.output.archive or self._archive is None:
+            return PlainRun(job, control, host, secrets, self._clock).outcome()
+        archive = GuardedArchive(self._archive, job)
+        try:
+            return PlainRun(job, control, host, secrets, self._clock, archive).outcome()
+        finally:
+            archive.abandon()
 
     def _host(self, job: Job) -> Host:
         if job.server.spec.connection is Connection.LOCAL:

@@ -17,7 +17,6 @@ NOT_YET: Mapping[str, Mapping[tuple[str, ...], frozenset[str]]] = {
     },
     "Server": {},
     "Task": {
-        ("output", "archive"): ANY,
         ("history",): ANY,
         ("notify",): ANY,
     },

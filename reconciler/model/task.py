@@ -148,7 +148,7 @@ class Output(Model):
     max_bytes: Annotated[Bytes, Field(ge=64, le=1024 * 1024)] = 64 * 1024
     """Per stream, kept in the row: head and tail."""
     archive: StrictBool = False
-    """True: the whole output goes to the archive."""
+    """True: the whole output goes to the archive (RECONCILER_ARCHIVE), gzipped."""
 
 
 class Notify(Model):

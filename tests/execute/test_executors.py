@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from reconciler.errors import ArchiveUnavailable
 from reconciler.execute import executors as module
 from reconciler.execute.control import Control, Stream
 from reconciler.execute.executors import Executors
@@ -72,6 +73,7 @@ class Folder:
     def __init__(self, breaks: str = "") -> None:
         self.whole: dict[Stream, bytes] = {"stdout": b"", "stderr": b""}
         self.breaks = breaks
+        self.abandoned = False
 
     def open(self, job: Job) -> Folder:
         if self.breaks == "open":
@@ -87,6 +89,9 @@ class Folder:
         if self.breaks == "finish":
             raise OSError("disk full")
         return "file:///archive/1"
+
+    def abandon(self) -> None:
+        self.abandoned = True
 
 
 @pytest.mark.parametrize("breaks", ["", "open", "write", "finish"])
@@ -106,13 +111,29 @@ def test_the_archive_gets_the_whole_masked_output_and_its_failure_fails_no_run(
     assert outcome.stdout.truncated
     if breaks:
         assert outcome.archive is None
+        assert folder.abandoned is (breaks != "open")
         assert [record.message for record in caplog.records] == [
             f"the output of execution {job.execution_id} is not in the archive"
         ]
     else:
         assert outcome.archive == "file:///archive/1"
+        assert not folder.abandoned
         assert folder.whole == {"stdout": b"***\n" * 10_000, "stderr": b"err\n"}
         assert outcome.stdout.sha256 == hashlib.sha256(folder.whole["stdout"]).hexdigest()
+
+
+def test_an_archive_that_says_why_is_one_line_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    def full(job: Job) -> None:
+        raise ArchiveUnavailable("the archive /a cannot be written: No space left on device")
+
+    some = Executors(Settings(allow_local=True), CLOCK, {}, full)
+    job = make_job(local_hop(), "echo x", output={"archive": True})
+    assert some.run(job, Control()).archive is None
+    assert caplog.text.count("\n") == 1
+    assert caplog.records[0].message == (
+        f"the output of execution {job.execution_id} is not in the archive: "
+        "the archive /a cannot be written: No space left on device"
+    )
 
 
 def test_no_archive_is_opened_for_tasks_that_want_none() -> None:

@@ -110,3 +110,20 @@ def test_a_prefix_is_one_word(tmp_path: Path) -> None:
     assert load_settings({"RECONCILER_REDIS_PREFIX": "team-1:prod"}, tmp_path).redis_prefix == "team-1:prod"
     with pytest.raises(SettingsInvalid, match="redis_prefix"):
         load_settings({"RECONCILER_REDIS_PREFIX": "a b"}, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "text", ["s3://", "s3://x", "s3:///prefix", "s3://UP PER/x", "gs://bucket/x", "http://h/x"]
+)
+def test_an_archive_is_a_folder_or_a_bucket(tmp_path: Path, text: str) -> None:
+    with pytest.raises(SettingsInvalid, match="a folder or s3://bucket/prefix is expected"):
+        load_settings({"RECONCILER_ARCHIVE": text}, tmp_path)
+
+
+def test_without_a_place_archives_lie_in_the_state_folder(tmp_path: Path) -> None:
+    assert (
+        load_settings({"RECONCILER_STATE_DIR": "/var/lib/r"}, tmp_path).archive_place == "/var/lib/r/archive"
+    )
+    for text in ("/srv/archive", "s3://bucket/a/b", "s3://bucket"):
+        assert load_settings({"RECONCILER_ARCHIVE": text}, tmp_path).archive_place == text
+    assert load_settings({"RECONCILER_ARCHIVE": "s3://bucket/a/"}, tmp_path).archive_place == "s3://bucket/a"

@@ -42,6 +42,8 @@ FORBIDDEN = [
     ("cache.client", "redis.exceptions", None),
     ("execute.local", "paramiko", "only execute.ssh knows paramiko"),
     ("execute.ssh.connection", "paramiko", None),
+    ("record.archive", "boto3", "only record.bucket knows boto3"),
+    ("record.bucket", "boto3", None),
     ("cli.main", "yaml", "only manifest knows YAML"),
     ("manifest.parse", "yaml", None),
     ("cli.main", "croniter", "only schedule knows croniter"),

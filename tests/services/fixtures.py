@@ -1,8 +1,8 @@
 """The services as pytest fixtures; tests/conftest.py makes them known to every test.
 
-Shared by all tests of a worker process: ``mariadb``, ``mysql``, ``redis_server``, ``sshd``. For a test that
-kills, pauses or configures one: ``start_mariadb``, ``start_mysql``, ``start_redis``, ``start_sshd``, each a
-factory of private ones, closed with the test.
+Shared by all tests of a worker process: ``mariadb``, ``mysql``, ``redis_server``, ``sshd``, ``s3_server``.
+For a test that kills, pauses or configures one: ``start_mariadb``, ``start_mysql``, ``start_redis``,
+``start_sshd``, ``start_s3``, each a factory of private ones, closed with the test.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from tests.services.mysql import URL_VARIABLE, ExternalMySQL, MySQL, mysql_avail
 from tests.services.process import Service, ServiceBroken, ServiceMissing
 from tests.services.proxy import TcpProxy
 from tests.services.redis import RedisServer
+from tests.services.s3 import S3Server
 from tests.services.sshd import Sshd
 
 S = TypeVar("S", bound=Service)
@@ -83,6 +84,13 @@ def sshd() -> Iterator[Sshd]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[S3Server]:
+    """An S3 server, not emptied between tests: use a bucket of your own."""
+    with contextlib.closing(_started(S3Server)) as server:
+        yield server
+
+
 def _factory(kind: Callable[..., S], *, required: Callable[[], bool] = lambda: True) -> Any:
     @pytest.fixture
     def start() -> Iterator[Callable[..., S]]:
@@ -102,6 +110,7 @@ start_mariadb = _factory(MariaDB)
 start_mysql = _factory(MySQL, required=lambda: mysql_available() and in_ci())
 start_redis = _factory(RedisServer)
 start_sshd = _factory(Sshd)
+start_s3 = _factory(S3Server)
 
 
 @pytest.fixture
