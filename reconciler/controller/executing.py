@@ -66,7 +66,8 @@ class Executing:
         self._writer: Writer | None = None
         self.runs = Runs()
         self._following = Following(dependents, executor, clock, outage, self._inserted)
-        self._pool = Pool(workers, self._execute, self.wake)
+        self._pool = Pool(workers, self._execute, self.wake, clock)
+        self._answering: set[int] = set()
         self._take_loop = Loop("take", self._take, clock, outage)
         self._keep_loop = Loop("keep", self._keep, clock, outage)
         self._horizon: datetime | None = None
@@ -168,8 +169,14 @@ class Executing:
         asked = self._asked_round
         free = self._pool.free
         if free <= 0:
-            return None
-        take = self._taker.take(free, self.runs.per_server(), self._horizon)
+            return self._pool.next_free()
+        held_up = self._pool.held_up()
+        take = self._taker.take(
+            free,
+            self.runs.per_server(),
+            self._horizon,
+            one_by_one=lambda server: server not in self._answering or server in held_up,
+        )
         self._outage.succeeded()
         self._blocked = take.blocked
         for taken in take.taken:
@@ -182,10 +189,16 @@ class Executing:
         return min(pause, BLOCKED_SECONDS) if take.blocked else pause
 
     def _begin(self, taken: Taken) -> None:
-        run = Run(taken, Control(), taken.lease_until)
-        run.control = Control(on_started=lambda at: self._started(run, at))
+        run = Run(taken, Control(), taken.lease_until, started=taken.job.started_at is not None)
+        run.control = Control(
+            on_started=lambda at: self._started(run, at),
+            waiting=lambda stop: self._pool.waiting(stop, in_line=not run.started),
+        )
         self.runs.add(run)
-        self._pool.submit(run)
+        try:
+            self._pool.submit(run)
+        except RuntimeError:
+            self._let_go(run, "this machine gives the process no more threads")
 
     def _pause(self) -> float:
         now = self._clock.now()
@@ -203,6 +216,8 @@ class Executing:
             self._let_go(run, "its lease is about to end")
             return
         outcome = self._run(run)
+        if outcome.started_at is None:
+            self._answering.discard(run.taken.server_id)
         if outcome.status == Status.OPEN:
             # a durable run that was let go of: it lives on, and so does its row, for the next owner
             self.runs.remove(job.execution_id)
@@ -236,6 +251,11 @@ class Executing:
 
     def _started(self, run: Run, at: datetime) -> None:
         job = run.job
+        run.started = True
+        if run.taken.server_id not in self._answering:
+            # its other runs were left until one has shown that the host is there
+            self._answering.add(run.taken.server_id)
+            self.wake()
         assert self._writer is not None
         self._writer.started(job, at)
         self._announcer.tell(

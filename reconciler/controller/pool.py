@@ -5,14 +5,23 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
+from reconciler.clock import Clock
 from reconciler.dispatch.taker import Taken
 from reconciler.execute.control import Control
 from reconciler.model.execution import Job
 
 log = logging.getLogger("reconciler.controller")
+
+ASIDE_SECONDS = 0.05
+"""A run that has waited so long for its host lends its place to others. Most dials and sessions take less,
+and 200 dead hosts pass through 32 places in a third of a second."""
+MOST_ASIDE = 500
+"""Places lent out at once: each costs a thread, and memory must end somewhere."""
+GLANCE_SECONDS = 0.2
 
 
 @dataclass(slots=True, eq=False)
@@ -20,13 +29,14 @@ class Run:
     """One execution whose lease this process holds, until its end is recorded.
 
     ``lease_until``: the monotonic second at which the lease ends unless it is renewed. ``executing``: it
-    keeps a thread busy.
+    keeps a thread busy. ``started``: it runs on its host.
     """
 
     taken: Taken
     control: Control
     lease_until: float
     executing: bool = True
+    started: bool = False
     lease_lost: bool = False
 
     @property
@@ -83,53 +93,145 @@ class Runs:
 
 
 class Pool:
-    """At most ``size`` threads, made when first needed, each doing one run at a time.
+    """At most ``size`` runs at work at once, each in a thread that is made when first needed.
 
-    ``on_free`` is called after each run, when its thread is free again. The threads are daemons: a run that
-    cannot be ended does not keep the process.
+    A run that waits for its host (`waiting`) keeps its thread but not its place: others may work meanwhile,
+    so that any number of dead hosts delays nobody. ``on_free`` is called after each run, when its place is
+    free again. The threads are daemons: a run that cannot be ended does not keep the process.
     """
 
-    def __init__(self, size: int, work: Callable[[Run], None], on_free: Callable[[], None]) -> None:
+    def __init__(
+        self, size: int, work: Callable[[Run], None], on_free: Callable[[], None], clock: Clock
+    ) -> None:
         self._size = size
         self._work = work
         self._on_free = on_free
-        self._lock = threading.Lock()
+        self._clock = clock
+        self._changed = threading.Condition()
         self._jobs: queue.SimpleQueue[Run | None] = queue.SimpleQueue()
         self._threads = 0
         self._busy = 0
+        self._at_work: dict[int, Run] = {}
+        self._waits: dict[int, float] = {}
+        self._returning = 0
 
     @property
     def free(self) -> int:
-        """How many more runs may be submitted now."""
-        with self._lock:
-            return self._size - self._busy
+        """How many more runs may be submitted now; who comes back from waiting goes first."""
+        with self._changed:
+            return self._size - self._busy + self._aside()
+
+    def next_free(self) -> float | None:
+        """Seconds until a place may become free because its run waits; None: nobody has begun to."""
+        with self._changed:
+            return ASIDE_SECONDS if self._aside() < min(len(self._waits), MOST_ASIDE) else None
+
+    def held_up(self) -> set[int]:
+        """The servers (by id) that a run of ours has waited for longer than a moment."""
+        with self._changed:
+            return {self._at_work[thread].taken.server_id for thread in self._long_waits()}
 
     def submit(self, run: Run) -> None:
-        """Execute it in a thread, at once; the caller has looked at ``free``."""
-        with self._lock:
+        """Execute it in a thread, at once; the caller has looked at ``free``.
+
+        Raises RuntimeError where the machine gives us no thread at all.
+        """
+        with self._changed:
             self._busy += 1
             grow = self._busy > self._threads
             if grow:
                 self._threads += 1
                 number = self._threads
         if grow:
-            threading.Thread(target=self._loop, name=f"run-{number}", daemon=True).start()
+            try:
+                threading.Thread(target=self._loop, name=f"run-{number}", daemon=True).start()
+            except RuntimeError:
+                if not self._do_without():
+                    raise
         self._jobs.put(run)
+
+    @contextmanager
+    def waiting(self, stop: threading.Event, *, in_line: bool) -> Iterator[None]:
+        """Within this block the run of the calling thread waits for its host, and its place is lent out once
+        that takes longer than a moment.
+
+        It is taken back at the end: with ``in_line`` the run waits for a free one (or ``stop``), without it
+        works beside the others, as one must that goes on at its host anyway. A block that fails takes
+        none: what is left of that run is quick. In any other thread this does nothing.
+        """
+        me = threading.get_ident()
+        with self._changed:
+            counts = me in self._at_work and me not in self._waits
+            if counts:
+                self._waits[me] = self._clock.monotonic()
+            full = counts and self._busy - self._aside() >= self._size
+        if not counts:
+            yield
+            return
+        if full:
+            self._on_free()
+        try:
+            yield
+        except BaseException:
+            with self._changed:
+                del self._waits[me]
+            raise
+        with self._changed:
+            long = self._clock.monotonic() - self._waits.pop(me) >= ASIDE_SECONDS
+            if long and in_line:
+                self._take_place(stop)
 
     def close(self) -> None:
         """Let idle threads end."""
-        with self._lock:
+        with self._changed:
             threads, self._size = self._threads, 0
+            self._changed.notify_all()
         for _ in range(threads):
             self._jobs.put(None)
 
+    def _take_place(self, stop: threading.Event) -> None:
+        self._returning += 1
+        try:
+            while self._busy - self._aside() - self._returning >= self._size > 0 and not stop.is_set():
+                self._changed.wait(GLANCE_SECONDS)
+        finally:
+            self._returning -= 1
+
+    def _aside(self) -> int:
+        return min(MOST_ASIDE, len(self._long_waits()))
+
+    def _long_waits(self) -> list[int]:
+        if not self._waits:
+            return []
+        since = self._clock.monotonic() - ASIDE_SECONDS
+        return [thread for thread, begun in self._waits.items() if begun <= since]
+
+    def _do_without(self) -> bool:
+        """No further thread can be had: whether one of those that are there will take the run."""
+        with self._changed:
+            self._threads -= 1
+            if not self._threads:
+                self._busy -= 1
+            return self._threads > 0
+
     def _loop(self) -> None:
+        me = threading.get_ident()
         while (run := self._jobs.get()) is not None:
+            with self._changed:
+                self._at_work[me] = run
             try:
                 self._work(run)
             except Exception:
                 log.exception("execution %d: its thread failed", run.job.execution_id)
             finally:
-                with self._lock:
+                with self._changed:
+                    del self._at_work[me]
                     self._busy -= 1
+                    # those that came while others waited are needed no more
+                    enough = self._threads - self._busy > max(self._size, 1)
+                    if enough:
+                        self._threads -= 1
+                    self._changed.notify_all()
                 self._on_free()
+            if enough:
+                return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from reconciler.model.enums import Concurrency
@@ -55,6 +55,10 @@ class Dead:
     message: str | None = None
 
 
+OneByOne = Callable[[int], bool]
+"""Of a server (id): whether it is not known to answer, so that one run at a time finds out."""
+
+
 @dataclass(slots=True)
 class Room:
     """What is known of the limits.
@@ -64,6 +68,7 @@ class Room:
 
     here: Mapping[int, int]
     share: int
+    one_by_one: OneByOne
     added: dict[int, int] = field(default_factory=dict)
     servers: dict[int, int] = field(default_factory=dict)
     groups: dict[tuple[int, str], int] = field(default_factory=dict)
@@ -75,7 +80,8 @@ class Room:
         added = self.added.get(server, 0)
         running = self.servers.get(server, 0) + added
         here = self.here.get(server, 0) + added
-        return not has_room(running, candidate.server.max_concurrent_runs) or here >= self.share
+        share = 1 if self.one_by_one(server) else self.share
+        return not has_room(running, candidate.server.max_concurrent_runs) or here >= share
 
     def task_blocked(self, candidate: Candidate) -> bool:
         """Whether an earlier run of the task is in the way, or ``maxParallel`` of them are running."""

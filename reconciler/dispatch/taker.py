@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from reconciler.clock import Clock
-from reconciler.dispatch.candidates import Candidate, Dead, Room, candidates_of, learn
+from reconciler.dispatch.candidates import Candidate, Dead, OneByOne, Room, candidates_of, learn
 from reconciler.dispatch.durable import survives_owner
 from reconciler.dispatch.leases import local_workers
 from reconciler.model.enums import Connection as Reach
@@ -45,6 +45,10 @@ class Take:
     closed: int = 0
 
 
+def _nobody(server_id: int) -> bool:
+    return False
+
+
 class Taker:
     """Takes for one process; its methods are called by one thread."""
 
@@ -62,10 +66,17 @@ class Taker:
         self._ready = False
         self._busy = False
 
-    def take(self, free: int, here: Mapping[int, int], horizon: datetime | None = None) -> Take:
+    def take(
+        self,
+        free: int,
+        here: Mapping[int, int],
+        horizon: datetime | None = None,
+        one_by_one: OneByOne = _nobody,
+    ) -> Take:
         """Take at most ``free`` due executions; ``here``: runs per server (id) that keep our threads busy.
 
-        ``horizon`` leaves alone what is due later than that, though it is due by now. Raises the
+        ``horizon`` leaves alone what is due later than that, though it is due by now; ``one_by_one`` says of
+        a server (id) that it gets its next run from us only when we have none there. Raises the
         database's Temporary errors; nothing is taken then.
         """
         now = self._clock.now()
@@ -76,7 +87,9 @@ class Taker:
         if not self._busy and not self._any(due):
             return Take()
         before = self._clock.monotonic()
-        found, ids = self._db.transact(lambda connection: self._take(connection, free, here, due, now))
+        found, ids = self._db.transact(
+            lambda connection: self._take(connection, free, Room(here, self._share, one_by_one), due, now)
+        )
         for end in found.dead:
             if end.message is not None:
                 log.error("execution %d will not run: %s", end.execution_id, end.message)
@@ -92,11 +105,11 @@ class Taker:
             return takes.any_waiting(connection, due)
 
     def _take(
-        self, connection: Connection, free: int, here: Mapping[int, int], due: datetime, now: datetime
+        self, connection: Connection, free: int, room: Room, due: datetime, now: datetime
     ) -> tuple[_Found, set[int]]:
         """Under the lock of all takers: look, count, take."""
         takes.lock(connection)
-        found = self._look(connection, due, free, here)
+        found = self._look(connection, due, free, room)
         for end in found.dead:
             takes.close_waiting(connection, [end.execution_id], end.status, end.reason, now, end.message)
         if not found.chosen:
@@ -105,10 +118,9 @@ class Taker:
         sent = [candidate.row.id for candidate in found.chosen if not survives_owner(candidate.server)]
         return found, takes.take(self._db, connection, ids, self._owner, self._lease_seconds, sent, now)
 
-    def _look(self, connection: Connection, due: datetime, free: int, here: Mapping[int, int]) -> _Found:
+    def _look(self, connection: Connection, due: datetime, free: int, room: Room) -> _Found:
         """A local run is left to a process that may run it; where there is none, ours says why not."""
         found = _Found()
-        room = Room(here, self._share)
         leave_local: bool | None = None
         full: set[int] = set()
         stuck: set[int] = set()

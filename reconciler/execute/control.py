@@ -6,6 +6,7 @@ import contextlib
 import logging
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Protocol
@@ -25,21 +26,32 @@ class Cancellation:
     grace: float | None = None
 
 
+Waiting = Callable[[threading.Event], AbstractContextManager[None]]
+
+
+def no_place(stop: threading.Event) -> AbstractContextManager[None]:
+    """Of a run that keeps nobody from working."""
+    return contextlib.nullcontext()
+
+
 class Control:
     """Cancels a run from any thread, and hears of its start and output.
 
     ``on_started`` gets the time (UTC) of the host's acknowledgement; ``on_output`` gets each piece of
     masked output. Both are called in the run's thread and should return at once; what they raise is logged
-    and does not disturb the run.
+    and does not disturb the run. ``waiting`` is entered while the run does nothing but wait for its host.
     """
 
     def __init__(
         self,
         on_started: Callable[[datetime], None] | None = None,
         on_output: Callable[[Stream, bytes], None] | None = None,
+        waiting: Waiting = no_place,
     ) -> None:
         self._on_started = on_started
         self._on_output = on_output
+        self.waiting = waiting
+        """What to enter around every wait for the host, with the event that ends the wait early."""
         self._lock = threading.Lock()
         self._wakers: list[Callable[[], None]] = []
         self._cancellation: Cancellation | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import random
 import threading
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
@@ -32,7 +33,8 @@ class Executors:
     """Implements `Executor` for all servers. Safe for use by many threads; `close` ends it.
 
     ``environment`` (by default the process's own) is where secrets are looked up and what local runs inherit
-    a few names of. ``archive`` opens the place for a job's whole output, or gives None.
+    a few names of. ``archive`` opens the place for a job's whole output, or gives None. ``randomness``
+    spreads what many would do at once, such as dialling a host anew.
     """
 
     def __init__(
@@ -41,11 +43,13 @@ class Executors:
         clock: Clock,
         environment: Mapping[str, str] | None = None,
         archive: Callable[[Job], Archive | None] | None = None,
+        randomness: random.Random | None = None,
     ) -> None:
         self._settings = settings
         self._clock = clock
         self._environment = dict(os.environ if environment is None else environment)
         self._archive = archive
+        self._randomness = randomness or random.Random()
         self._secrets = SecretResolver(self._environment, settings.secrets_dir, settings.providers)
         self._local = LocalHost(self._environment)
         self._lock = threading.Lock()
@@ -94,7 +98,7 @@ class Executors:
             connections.close()
 
     def _run(self, job: Job, control: Control) -> Outcome:
-        host = self._host(job)
+        host = self._host(job, control)
         try:
             secrets = {name: self._secrets.resolve(source) for name, source in job.spec.secrets.items()}
         except SecretUnavailable as error:
@@ -116,7 +120,7 @@ class Executors:
         finally:
             archive.abandon()
 
-    def _host(self, job: Job) -> Host:
+    def _host(self, job: Job, control: Control) -> Host:
         if job.server.spec.connection is Connection.LOCAL:
             if not self._settings.allow_local:
                 raise Fault(
@@ -134,8 +138,10 @@ class Executors:
             if self._closed:
                 raise Fault(Reason.CANCELLED, "cancelled before its start: reconciler is shutting down")
             if self._connections is None:
-                self._connections = Connections(self._secrets, self._settings.known_hosts, self._clock)
-            return SshHost(self._connections, (*job.jumps, job.server))
+                self._connections = Connections(
+                    self._secrets, self._settings.known_hosts, self._clock, self._randomness
+                )
+            return SshHost(self._connections, (*job.jumps, job.server), control.waiting)
 
     def _failed(self, job: Job, reason: Reason, message: str) -> Outcome:
         return Outcome(

@@ -97,7 +97,9 @@ def test_a_wake_during_a_step_is_not_lost() -> None:
 def test_a_pool_makes_no_more_threads_than_it_needs() -> None:
     done: list[int] = []
     freed: list[int] = []
-    pool = Pool(3, lambda run: done.append(run.job.execution_id), lambda: freed.append(pool.free))
+    pool = Pool(
+        3, lambda run: done.append(run.job.execution_id), lambda: freed.append(pool.free), SystemClock()
+    )
     for number in range(5):
         pool.submit(held(number + 1))
         eventually(lambda number=number: len(freed) == number + 1)

@@ -11,6 +11,7 @@ import pytest
 from reconciler.execute.control import Control
 from reconciler.execute.executors import Executors
 from reconciler.execute.ssh import connection as connection_module
+from reconciler.execute.ssh import pool as pool_module
 from reconciler.model.execution import Reason, Status
 from tests.execute.support import Background, QuietSshd, connections, eventually, make_job, running, ssh_hop
 from tests.services.process import free_port
@@ -52,8 +53,9 @@ def test_a_chain_of_jump_hosts_each_with_its_own_key_and_login(
 
 
 def test_a_target_that_its_jump_host_cannot_reach_is_unreachable(
-    over_ssh: Executors, quiet_sshd: QuietSshd
+    over_ssh: Executors, quiet_sshd: QuietSshd, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(pool_module, "START_SECONDS", 2.0)
     jump = ssh_hop(quiet_sshd, "bastion-1")
     target = ssh_hop(quiet_sshd, "db-1", port=free_port())
     outcome = over_ssh.run(make_job(target, "true", jumps=(jump,)), Control())

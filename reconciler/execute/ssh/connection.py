@@ -11,7 +11,7 @@ import paramiko
 from reconciler.clock import Clock
 from reconciler.execute.fault import Fault
 from reconciler.execute.ssh.dial import Patience, discard
-from reconciler.execute.ssh.faults import fault_of
+from reconciler.execute.ssh.faults import Passing, fault_of
 from reconciler.execute.ssh.shell import ChannelShell
 from reconciler.execute.ssh.transport import Link, Tunnel
 from reconciler.model.execution import Hop, Reason
@@ -34,18 +34,28 @@ IDLE_SECONDS = 300.0
 """A connection without users is kept this long."""
 
 
+_NEVER = (1, 3)
+"""RFC 4254, 5.1: administratively prohibited, unknown channel type. 2 (connect failed) is what sshd says at
+its MaxSessions, 4 is a shortage: both pass."""
+
+
 class Gone(Exception):
     """This connection opens no channel any more; another one may. Never leaves the ssh room."""
 
 
 class Connection:
-    """``users`` counts shells and tunnels that hold it, ``retired`` means that no new ones may come."""
+    """``users`` counts shells and tunnels that hold it, ``retired`` means that no new ones may come.
+
+    ``fell_silent``: it was given up because the other side sent nothing any more, while someone used it.
+    """
 
     def __init__(self, hop: Hop, link: Link, parent: Connection | None, clock: Clock) -> None:
+        self.hop = hop
         self.name = hop.name
         self.link = link
         self.users = 0
         self.retired = False
+        self.fell_silent = False
         self._parent = parent
         self._clock = clock
         self._lock = threading.Lock()
@@ -134,11 +144,15 @@ class Connection:
             self._clock.sleep(0.005)
 
     def _no_tunnel(self, hop: Hop, error: Exception) -> Fault:
-        said = error.text if isinstance(error, paramiko.ChannelException) else str(error)
-        return Fault(
-            Reason.UNREACHABLE,
-            f"{hop.name} ({hop.spec.host}:{hop.spec.port}) cannot be reached from its jump host "
-            f"{self.name} ({said})",
+        where = f"{hop.name} ({hop.spec.host}:{hop.spec.port})"
+        said = str(error)
+        if isinstance(error, paramiko.ChannelException):
+            said = str(error.text)
+            if error.code in _NEVER:
+                words = f"{where}: its jump host {self.name} forbids the way there ({said}); its sshd_config"
+                return Fault(Reason.UNREACHABLE, f"{words} needs AllowTcpForwarding (and PermitOpen, if set)")
+        return Passing(
+            Reason.UNREACHABLE, f"{where} cannot be reached from its jump host {self.name} ({said})"
         )
 
     # ---- sessions
@@ -173,6 +187,11 @@ class Connection:
             if "Timeout" in str(error):
                 self.retire()
                 raise Gone(f"{self.name} answers no more on this connection") from error
+            if isinstance(error, paramiko.ChannelException) and error.code in _NEVER:
+                raise Fault(
+                    Reason.START_FAILED,
+                    f"{self.name} lets this account open no session ({error.text}): see its sshd_config",
+                ) from error
             return None
         except Exception as error:
             raise fault_of(error, self.name) from error
@@ -212,6 +231,7 @@ class Connection:
         if not self.link.is_active():
             self.close(self.why_gone())
         elif silent > SILENT_SECONDS:
+            self.fell_silent = self.users > 0
             self.close(f"{self.name} was silent for {SILENT_SECONDS:g} s")
         elif idle > IDLE_SECONDS:
             self.close("idle")

@@ -17,10 +17,10 @@ import paramiko
 from reconciler.clock import Clock
 from reconciler.execute.fault import Fault
 from reconciler.execute.secrets import SecretResolver
-from reconciler.execute.ssh.faults import fault_of
+from reconciler.execute.ssh.faults import Passing, fault_of
 from reconciler.execute.ssh.hostkeys import Key, KnownHosts, Trust, pinned
 from reconciler.execute.ssh.login import log_in
-from reconciler.execute.ssh.transport import Link
+from reconciler.execute.ssh.transport import Link, Tunnel
 from reconciler.model.execution import Hop, Reason
 
 GLANCE_SECONDS = 0.2
@@ -31,21 +31,34 @@ PAUSES_SECONDS = (0.2, 0.4, 0.8, 1.6)
 """Before each new try at a server that turned us away."""
 
 
-class TurnedAway(Fault):
+class TurnedAway(Passing):
     """The server hung up before it said who it is, as sshd does beyond MaxStartups: soon it may not."""
 
 
+class TimeIsUp(Passing):
+    """All the time that there was is over."""
+
+
 class Patience:
-    """How long a start may still take: until ``deadline`` (monotonic seconds), ``stop`` or ``closing``."""
+    """How long a start may still take: ``seconds`` from now, or until ``stop`` or ``closing``.
+
+    ``stage`` says what is being waited for, for the message that it did not come.
+    """
 
     def __init__(
-        self, clock: Clock, deadline: float, stop: threading.Event, closing: threading.Event, server: str
+        self, clock: Clock, seconds: float, stop: threading.Event, closing: threading.Event, server: str
     ) -> None:
         self._clock = clock
-        self._deadline = deadline
+        self._seconds = seconds
+        self._deadline = clock.monotonic() + seconds
         self._stop = stop
         self._closing = closing
         self._server = server
+        self.stage = ""
+
+    def within(self, seconds: float, server: str) -> Patience:
+        """The same, but for ``server`` and no longer than ``seconds``."""
+        return Patience(self._clock, min(seconds, self.left), self._stop, self._closing, server)
 
     @property
     def left(self) -> float:
@@ -68,7 +81,8 @@ class Patience:
         """Raises Fault: cancelled, or unreachable when the time is over."""
         self.check_stop()
         if not self.left:
-            raise Fault(Reason.UNREACHABLE, f"{self._server} was not reached in time")
+            words = f"{self._server} was not reached within {self._seconds:.0f} s"
+            raise TimeIsUp(Reason.UNREACHABLE, words + (f": {self.stage}" if self.stage else ""))
 
 
 def trust_in(hop: Hop, known_hosts: KnownHosts) -> Trust:
@@ -85,8 +99,10 @@ def trust_in(hop: Hop, known_hosts: KnownHosts) -> Trust:
 
 def connect(hop: Hop, patience: Patience) -> socket.socket:
     """A TCP connection. Raises Fault unreachable."""
+    patience.stage = f"the name {hop.spec.host} was not resolved"
     problem: OSError | None = None
     addresses = _resolve(hop, patience)
+    patience.stage = f"{hop.spec.host}:{hop.spec.port} did not answer to TCP"
     for number, (family, kind, protocol, _, address) in enumerate(addresses):
         # a silent address must leave some of the time to the next one
         share = patience.left / (len(addresses) - number)
@@ -149,6 +165,13 @@ def _connect(sock: socket.socket, address: Any, seconds: float, patience: Patien
         raise OSError(code, os.strerror(code))
 
 
+def await_greeting(tunnel: Tunnel, hop: Hop, patience: Patience) -> None:
+    """Until the server behind ``tunnel`` speaks, as ssh daemons do first, or hangs up. Raises Fault."""
+    patience.stage = f"{hop.spec.host}:{hop.spec.port} is connected, but its ssh daemon does not speak"
+    while not tunnel.spoke:
+        patience.pause(0.02)
+
+
 def dial(
     hop: Hop,
     way: Callable[[], Any],
@@ -178,6 +201,7 @@ def establish(
     try:
         _negotiate(link, hop, trust, patience)
         _verify(link, hop, trust)
+        patience.stage = f"{hop.spec.host}:{hop.spec.port} fell silent during the login"
         link.auth_timeout = patience.left + 5.0
         log_in(link, hop, secrets, patience.check)
     except BaseException:
@@ -211,6 +235,7 @@ def _negotiate(link: Link, hop: Hop, trust: Trust, patience: Patience) -> None:
                 f"{', '.join(map(str, trust.keys))}; pin its ssh-ed25519, ecdsa or rsa key",
             )
         options.key_types = usable
+    patience.stage = f"{hop.spec.host}:{hop.spec.port} is connected, but its ssh daemon does not speak"
     # ours is over first, and says it better
     link.banner_timeout = link.handshake_timeout = patience.left + 5.0
     done = threading.Event()
@@ -227,10 +252,13 @@ def _negotiate(link: Link, hop: Hop, trust: Trust, patience: Patience) -> None:
             f"{hop.name} has no host key of a kind that is known from {trust.source} ({known}); if its keys "
             "were changed, find out the new ones on the host itself and pin them in hostKeys of the Server",
         ) from error
-    fault = fault_of(error, f"{hop.name} ({hop.spec.host}:{hop.spec.port})")
+    where = f"{hop.name} ({hop.spec.host}:{hop.spec.port})"
     if not link.remote_version:
-        raise TurnedAway(fault.reason, fault.message) from error
-    raise fault from error
+        if "Error reading" not in str(error):
+            raise Fault(Reason.UNREACHABLE, f"{where}: what answers there is no ssh daemon") from error
+        words = "its ssh daemon is starting or ending, has too many logins at once (MaxStartups), or bars us"
+        raise TurnedAway(Reason.UNREACHABLE, f"{where}: it hung up before a word: {words}") from error
+    raise fault_of(error, where) from error
 
 
 def _verify(link: Link, hop: Hop, trust: Trust) -> None:

@@ -45,6 +45,15 @@ HANDLED: dict[type[BaseException], tuple[Reason, str]] = {
 """The nearest class of an exception's ancestry decides."""
 
 
+class Passing(Fault):
+    """A fault that the next seconds may cure: nobody answers, a port is closed, sshd restarts."""
+
+
+_PASSING = (OSError, EOFError, paramiko.ssh_exception.NoValidConnectionsError)
+_LASTING = (socket.EAI_NONAME, socket.EAI_FAIL, getattr(socket, "EAI_NODATA", socket.EAI_NONAME))
+"""What a resolver says of names that will not be there in a moment either."""
+
+
 def fault_of(error: BaseException, server: str, detail: str | None = None) -> Fault:
     """What ``error`` means for a run on ``server`` (a phrase). ``detail`` replaces the error's own words.
 
@@ -57,7 +66,14 @@ def fault_of(error: BaseException, server: str, detail: str | None = None) -> Fa
     else:
         reason, words = Reason.INTERNAL, f"the ssh library raised {type(error).__name__}"
     said = detail if detail is not None else _said(error)
-    return Fault(reason, f"{server}: {words}" + (f" ({said})" if said else ""))
+    kind_of_fault = Passing if reason is Reason.UNREACHABLE and _passes(error) else Fault
+    return kind_of_fault(reason, f"{server}: {words}" + (f" ({said})" if said else ""))
+
+
+def _passes(error: BaseException) -> bool:
+    if isinstance(error, socket.gaierror):
+        return error.errno not in _LASTING
+    return isinstance(error, _PASSING)
 
 
 def _said(error: BaseException) -> str:

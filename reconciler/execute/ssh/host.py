@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import threading
 
+from reconciler.execute.control import Waiting, no_place
 from reconciler.execute.fault import Fault
 from reconciler.execute.ssh.connection import Gone
 from reconciler.execute.ssh.dial import Patience
@@ -26,14 +27,22 @@ def shell_command(run_as: str | None, execution_id: int | None) -> str:
 
 
 class SshHost:
-    """See `execute.host.Host`. ``hops`` are the jump hosts, the first to dial first, and the server."""
+    """See `execute.host.Host`. ``hops`` are the jump hosts, the first to dial first, and the server.
 
-    def __init__(self, connections: Connections, hops: tuple[Hop, ...]) -> None:
+    ``waiting`` is entered for as long as a shell is waited for: a dial, a host that went silent, a session.
+    """
+
+    def __init__(self, connections: Connections, hops: tuple[Hop, ...], waiting: Waiting = no_place) -> None:
         self._connections = connections
         self._hops = hops
+        self._waiting = waiting
 
     def open(self, run_as: str | None, execution_id: int | None, stop: threading.Event) -> ChannelShell:
         """See `Host.open`. A connection that proves dead is replaced, while the time for a start lasts."""
+        with self._waiting(stop):
+            return self._open(run_as, execution_id, stop)
+
+    def _open(self, run_as: str | None, execution_id: int | None, stop: threading.Event) -> ChannelShell:
         patience = self._connections.patience(self._hops, stop)
         command = shell_command(run_as, execution_id)
         while True:

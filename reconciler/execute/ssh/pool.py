@@ -2,32 +2,41 @@
 
 from __future__ import annotations
 
+import contextlib
+import random
 import threading
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 from reconciler.clock import Clock
 from reconciler.execute.fault import Fault
 from reconciler.execute.secrets import SecretResolver
 from reconciler.execute.ssh.connection import Connection, Gone
-from reconciler.execute.ssh.dial import GLANCE_SECONDS, Patience, connect, dial
+from reconciler.execute.ssh.dial import GLANCE_SECONDS, Patience, await_greeting, connect, dial
+from reconciler.execute.ssh.faults import Passing
 from reconciler.execute.ssh.hostkeys import KnownHosts
-from reconciler.execute.ssh.transport import silence_library
+from reconciler.execute.ssh.line import Line
+from reconciler.execute.ssh.transport import Tunnel, silence_library
 from reconciler.model.execution import Hop, Reason
 
 START_SECONDS = 30.0
 """A host not reached within this time before the start is unreachable."""
 DIALS_PER_HOST = 4
-"""At once to one address or through one bastion: well under sshd's MaxStartups of 10:30:100."""
+"""At once to one address: well under sshd's MaxStartups of 10:30:100, also where several processes dial."""
 KEEPER_SECONDS = 5.0
 """How often connections are looked at."""
-LONGEST_BACKOFF = 30.0
-"""Seconds between dials of a server that goes on failing; they double from one second on."""
+TRIAL_SECONDS = 5.0
+"""The same for a server that a run has given up before: time enough for a host that is well again."""
 FORGET_SECONDS = 600.0
 """How long a failed server is remembered after its last dial."""
-OPEN_CIRCUIT = 3
-"""Failed dials in a row after which runs no longer wait for the next one, but fail at once."""
+LOGINS_PER_BASTION = 8
+"""At once through one bastion, beside `DIALS_PER_HOST` to one address behind it. Servers that do not answer
+do not count, or they would hold back those that do."""
+
+Heard = Callable[[Hop, Fault | None], None]
+"""Told what came of each dial of a server (None: it is reached), and of silence; must return at once."""
 
 HopKey = tuple[object, ...]
 Key = tuple[HopKey, ...]
@@ -48,41 +57,45 @@ def key_of(hops: tuple[Hop, ...]) -> Key:
     )
 
 
-@dataclass(slots=True)
-class _Line:
-    """One server's connection, and what is known of dialling it. ``dialling`` guards all else."""
+class _JumpFault(Fault):
+    """The way to a server is shut, which says nothing of the server itself."""
 
-    dialling: threading.Lock = field(default_factory=threading.Lock)
-    connection: Connection | None = None
-    failures: int = 0
-    failed_at: float = 0.0
-    fault: Fault | None = None
 
-    @property
-    def backoff(self) -> float:
-        """Seconds to leave the server alone after the last failure."""
-        return 0.0 if self.failures == 0 else min(LONGEST_BACKOFF, 2.0 ** (self.failures - 1))
+def _nobody(hop: Hop, fault: Fault | None) -> None:
+    """Nobody wants to hear of it."""
+
+
+def _and_tries(message: str, failures: int) -> str:
+    return message if failures < 2 else f"{message} ({failures} tries)"
 
 
 class Connections:
     """The pool. Safe for use by many threads."""
 
-    def __init__(self, secrets: SecretResolver, known_hosts: Path | None, clock: Clock) -> None:
+    def __init__(
+        self,
+        secrets: SecretResolver,
+        known_hosts: Path | None,
+        clock: Clock,
+        randomness: random.Random,
+        heard: Heard = _nobody,
+    ) -> None:
         silence_library()
         self._secrets = secrets
         self._known_hosts = KnownHosts(known_hosts)
         self._clock = clock
+        self._randomness = randomness
+        self._heard = heard
         self._lock = threading.Lock()
-        self._lines: dict[Key, _Line] = {}
+        self._lines: dict[Key, Line] = {}
         self._all: set[Connection] = set()
-        self._slots: dict[object, threading.BoundedSemaphore] = {}
+        self._slots: WeakValueDictionary[object, threading.BoundedSemaphore] = WeakValueDictionary()
         self._closing = threading.Event()
         self._keeper: threading.Thread | None = None
 
     def patience(self, hops: tuple[Hop, ...], stop: threading.Event) -> Patience:
         """The time that a start on the last of ``hops`` has."""
-        deadline = self._clock.monotonic() + START_SECONDS
-        return Patience(self._clock, deadline, stop, self._closing, hops[-1].name)
+        return Patience(self._clock, START_SECONDS, stop, self._closing, hops[-1].name)
 
     def borrow(self, hops: tuple[Hop, ...], patience: Patience) -> Connection:
         """A usable connection to the last of ``hops`` through the others, held for the caller to release.
@@ -91,18 +104,18 @@ class Connections:
         """
         arrived = self._clock.monotonic()
         line = self._line(hops)
-        while not line.dialling.acquire(timeout=GLANCE_SECONDS):
+        while not line.dialling.acquire(timeout=0.0 if line.hopeless else GLANCE_SECONDS):
             patience.check()
+            self._tell_known(line)
         try:
             connection = line.connection
             if connection is not None and connection.usable:
                 connection.hold()
                 return connection
-            if line.fault is not None and line.failed_at >= arrived:
+            if line.failed_at >= arrived:
                 # someone dialled while we waited: the answer is as fresh as ours would be
-                raise Fault(line.fault.reason, line.fault.message)
-            self._back_off(line, patience)
-            connection = line.connection = self._dial(line, hops, patience)
+                self._tell_known(line)
+            connection = line.connection = self._persist(line, hops, patience)
             connection.hold()
             return connection
         finally:
@@ -127,34 +140,57 @@ class Connections:
         if keeper is not None:
             keeper.join(KEEPER_SECONDS)
 
-    def _line(self, hops: tuple[Hop, ...]) -> _Line:
+    def _line(self, hops: tuple[Hop, ...]) -> Line:
         with self._lock:
-            return self._lines.setdefault(key_of(hops), _Line())
+            return self._lines.setdefault(key_of(hops), Line())
 
-    def _back_off(self, line: _Line, patience: Patience) -> None:
-        """Leave a server that just failed alone; one that goes on failing costs its runs no time."""
-        until = line.failed_at + line.backoff
-        while line.fault is not None and (rest := until - self._clock.monotonic()) > 0:
-            known = line.fault.reason is not Reason.UNREACHABLE
-            if known or line.failures >= OPEN_CIRCUIT or rest > patience.left:
-                raise Fault(
-                    line.fault.reason,
-                    f"{line.fault.message}; failed {line.failures} times, it is tried again in {rest:.0f} s",
-                )
-            self._clock.wait(self._closing, min(rest, GLANCE_SECONDS))
-            patience.check()
+    def _tell_known(self, line: Line) -> None:
+        if (known := line.known(self._clock.monotonic())) is not None:
+            raise known
 
-    def _dial(self, line: _Line, hops: tuple[Hop, ...], patience: Patience) -> Connection:
+    def _persist(self, line: Line, hops: tuple[Hop, ...], patience: Patience) -> Connection:
+        """Dial, with growing pauses, until it comes through or there is no more time.
+
+        A server that was given up before has one short trial, between trials none.
+        """
+        while True:
+            self._rest(line, patience)
+            trial = line.given_up
+            within = patience.within(TRIAL_SECONDS, hops[-1].name) if trial else patience
+            try:
+                return self._dial(line, hops, within)
+            except Passing as fault:
+                if trial:
+                    raise Fault(fault.reason, _and_tries(fault.message, line.failures)) from fault
+                if not patience.left:
+                    line.given_up = True
+                    raise Fault(fault.reason, _and_tries(fault.message, line.failures)) from fault
+
+    def _rest(self, line: Line, patience: Patience) -> None:
+        """Leave a server that just failed alone; one that was given up costs its runs no time."""
+        while line.fault is not None and (rest := line.rest_until - self._clock.monotonic()) > 0:
+            self._tell_known(line)
+            if rest > patience.left:
+                line.given_up = True
+                raise Fault(line.fault.reason, _and_tries(line.fault.message, line.failures))
+            patience.pause(min(rest, GLANCE_SECONDS))
+
+    def _dial(self, line: Line, hops: tuple[Hop, ...], patience: Patience) -> Connection:
+        begun = self._clock.monotonic()
         try:
             connection = self._reach(hops, patience)
+        except _JumpFault as fault:
+            # of the jump host, whose own line remembers it
+            self._heard(hops[-1], fault)
+            raise
         except Fault as fault:
             if fault.reason is not Reason.CANCELLED:
-                line.failures += 1
-                line.failed_at = self._clock.monotonic()
-                line.fault = fault
+                line.failed(fault, begun, self._clock.monotonic(), self._randomness)
+                self._heard(hops[-1], fault)
             raise
-        line.failures, line.fault = 0, None
+        line.succeeded()
         self._watch(connection)
+        self._heard(hops[-1], None)
         return connection
 
     def _watch(self, connection: Connection) -> None:
@@ -169,19 +205,22 @@ class Connections:
 
     def _reach(self, hops: tuple[Hop, ...], patience: Patience) -> Connection:
         hop = hops[-1]
+        address = (key_of(hops[:-1]), hop.spec.host, hop.spec.port)
         if len(hops) == 1:
-            with self._slot((hop.spec.host, hop.spec.port), patience):
+            with self._slot(address, DIALS_PER_HOST, patience):
                 link = dial(hop, partial(connect, hop, patience), self._known_hosts, self._secrets, patience)
             return Connection(hop, link, None, self._clock)
         while True:
             try:
                 jump = self.borrow(hops[:-1], patience)
             except Fault as fault:
+                if fault.reason is Reason.CANCELLED:
+                    raise
                 words = f"{hop.name} is reached through {hops[-2].name}, and {fault.message}"
-                raise Fault(fault.reason, words) from fault
+                raise _JumpFault(fault.reason, words) from fault
             try:
-                with self._slot(key_of(hops[:-1]), patience):
-                    way = partial(jump.open_tunnel, hop, patience)
+                with self._slot(address, DIALS_PER_HOST, patience), contextlib.ExitStack() as login:
+                    way = partial(self._way, jump, hops, login, patience)
                     link = dial(hop, way, self._known_hosts, self._secrets, patience)
                 return Connection(hop, link, jump, self._clock)
             except Gone:
@@ -191,9 +230,25 @@ class Connections:
                 jump.release()
                 raise
 
-    def _slot(self, place: object, patience: Patience) -> _Slot:
+    def _way(
+        self, jump: Connection, hops: tuple[Hop, ...], login: contextlib.ExitStack, patience: Patience
+    ) -> Tunnel:
+        """A tunnel through ``jump`` whose other end speaks; ``login`` then holds the right to log in."""
+        login.close()
+        tunnel = jump.open_tunnel(hops[-1], patience)
+        try:
+            await_greeting(tunnel, hops[-1], patience)
+            login.enter_context(self._slot(key_of(hops[:-1]), LOGINS_PER_BASTION, patience))
+        except BaseException:
+            tunnel.close()
+            raise
+        return tunnel
+
+    def _slot(self, place: object, most: int, patience: Patience) -> _Slot:
         with self._lock:
-            semaphore = self._slots.setdefault(place, threading.BoundedSemaphore(DIALS_PER_HOST))
+            semaphore = self._slots.get(place)
+            if semaphore is None:
+                semaphore = self._slots[place] = threading.BoundedSemaphore(most)
         return _Slot(semaphore, patience)
 
     def _keep(self) -> None:
@@ -201,6 +256,9 @@ class Connections:
             with self._lock:
                 connections = tuple(self._all)
             gone = {connection for connection in connections if connection.look()}
+            for connection in gone:
+                if connection.fell_silent:
+                    self._heard(connection.hop, Fault(Reason.UNREACHABLE, connection.why_gone()))
             with self._lock:
                 self._all -= gone
                 self._forget(gone)
@@ -214,7 +272,9 @@ class Connections:
         for key, line in tuple(self._lines.items()):
             if line.dialling.locked():
                 continue
-            if line.connection in gone or (line.connection is None and line.failed_at < old):
+            if line.connection in gone:
+                line.connection = None
+            if line.connection is None and (line.fault is None or line.failed_at < old):
                 del self._lines[key]
 
 

@@ -59,6 +59,11 @@ class Tunnel:
     def _closed(self) -> bool:
         return self._channel.closed
 
+    @property
+    def spoke(self) -> bool:
+        """Whether something came from the other end, or never will."""
+        return self._channel.recv_ready() or bool(self._channel.eof_received) or self._channel.closed
+
     def close(self) -> None:
         """Close the channel."""
         with contextlib.suppress(paramiko.SSHException, OSError, EOFError):
