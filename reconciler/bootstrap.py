@@ -43,6 +43,7 @@ def connect(settings: Settings, clock: Clock | None = None, *, ready: bool = Tru
         clock or SystemClock(),
         pool_size=settings.database_pool_size,
         recycle=settings.database_pool_recycle,
+        ping=settings.database_pool_ping,
     )
     if ready:
         from reconciler.store.schema import ensure

@@ -37,7 +37,10 @@ class Settings:
     database_pool_size: int = 10
     """Connections kept by one process: schedulers, recorder and takers each need one at a time."""
     database_pool_recycle: int = 1800
-    """Seconds after which a pooled connection is renewed; idle ones are tested before use anyway."""
+    """Seconds after which a pooled connection is renewed: before firewalls forget it."""
+    database_pool_ping: bool = True
+    """Whether a pooled connection is tested before each use: a round trip against a failed call after each
+    restart, failover or idle time."""
     redis_url: str | None = None
     redis_prefix: str = "reconciler"
     allow_local: bool = False
@@ -144,6 +147,7 @@ _PARSERS: dict[str, Callable[[object], Any]] = {
     "database_url": _text,
     "database_pool_size": _count,
     "database_pool_recycle": _duration,
+    "database_pool_ping": _flag,
     "redis_url": _redis_url,
     "redis_prefix": _redis_prefix,
     "allow_local": _flag,

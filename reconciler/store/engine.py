@@ -62,17 +62,19 @@ class Database:
         *,
         pool_size: int = 10,
         recycle: int = 1800,
+        ping: bool = True,
         randomness: random.Random | None = None,
     ) -> Database:
         """Prepare a pool; nothing is connected yet.
 
-        ``recycle`` is in seconds. Raises DatabaseRejected for a URL of an unknown kind.
+        ``recycle`` is in seconds; ``ping``: test a pooled connection before each use.
+        Raises DatabaseRejected for a URL of an unknown kind.
         """
         parsed = _parse(url)
         if parsed.get_backend_name() == "sqlite":
             engine = _sqlite_engine(parsed, pool_size)
         else:
-            engine = _server_engine(parsed, pool_size, recycle)
+            engine = _server_engine(parsed, pool_size, recycle, ping)
         return cls(engine, clock, _place(parsed), randomness or random.Random())
 
     @property
@@ -191,15 +193,16 @@ def without_time_limit(connection: Connection) -> None:
     connection.detach()
 
 
-def _server_engine(url: URL, pool_size: int, recycle: int) -> Engine:
+def _server_engine(url: URL, pool_size: int, recycle: int, ping: bool) -> Engine:
     engine = create_engine(
         url,
         pool_size=pool_size,
         max_overflow=pool_size,
         pool_timeout=30,
-        pool_recycle=recycle,
+        # without a ping nothing else notices that the server gave an idle connection up
+        pool_recycle=recycle if ping else min(recycle, IDLE_SECONDS // 2),
         # a failover or wait_timeout kills pooled connections: a ping costs a round trip, an error a retry
-        pool_pre_ping=True,
+        pool_pre_ping=ping,
         isolation_level="READ COMMITTED",
         connect_args={"connect_timeout": CONNECT_SECONDS, "write_timeout": STATEMENT_SECONDS},
         hide_parameters=True,
@@ -215,11 +218,11 @@ def _server_engine(url: URL, pool_size: int, recycle: int) -> Engine:
     def prepare(connection: ServerConnection, _: ConnectionPoolEntry) -> None:
         connection.prepare(SESSION)
 
-    def ping(connection: Any) -> bool:
+    def test(connection: Any) -> bool:
         connection.ping_soon()
         return True
 
-    engine.dialect.do_ping = ping  # type: ignore[assignment,method-assign]
+    engine.dialect.do_ping = test  # type: ignore[assignment,method-assign]
     return engine
 
 
