@@ -8,6 +8,7 @@
     │   ├── DatabaseBusy                 deadlock or lock timeout that outlived its retries
     │   ├── CacheUnavailable             Redis; every caller treats it as a miss
     │   ├── ArchiveUnavailable           the place of whole outputs cannot be used; no run fails for it
+    │   ├── SpoolFull                    this machine's disk takes no more records
     │   └── LockHeld                     someone else applies this project          exit 5
     └── Permanent                        retrying changes nothing: tell the person
         ├── UsageError                   wrong arguments                            exit 64
@@ -90,6 +91,12 @@ class ArchiveUnavailable(Temporary):
     """An archive cannot be written, read or deleted."""
 
     code = "archive-unavailable"
+
+
+class SpoolFull(Temporary):
+    """This machine's disk, or the spool's bound, takes no more records; they wait in memory."""
+
+    code = "spool-full"
 
 
 class LockHeld(Temporary):

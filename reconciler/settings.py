@@ -15,12 +15,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from reconciler.errors import SettingsInvalid
-from reconciler.model.quantity import format_duration, parse_duration
+from reconciler.model.quantity import format_duration, format_size, parse_duration, parse_size
 
 PREFIX = "RECONCILER_"
 SECRET_PREFIX = "RECONCILER_SECRET_"
 FILE = "reconciler.toml"
 DEFAULT_DATABASE = "sqlite:///.reconciler/state.db"
+SMALLEST_SPOOL = 16 * 1024 * 1024
 _PASSWORD = re.compile(r"(://[^:/@]*:).*@|([?&][a-z_]*passw(?:or)?d=)[^&]*")
 """Before the last @, since a password may hold / and @ as they are; or in the query, as drivers allow."""
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]")
@@ -51,6 +52,8 @@ class Settings:
     """A folder or ``s3://bucket/prefix``; None: ``archive`` in the state folder (see `archive_place`)."""
     state_dir: Path = Path(".reconciler")
     """Spool and clones; several processes may share it."""
+    spool_size: int = 256 * 1024 * 1024
+    """Bytes of records that one process keeps on its disk while the database is away; runs wait beyond."""
     late_after: int = 60
     """Seconds after which a slot counts as missed."""
     workers: int = 32
@@ -98,6 +101,13 @@ def _count(value: object) -> int:
 
 def _duration(value: object) -> int:
     return parse_duration(value)
+
+
+def _spool_size(value: object) -> int:
+    size = parse_size(value)
+    if size < SMALLEST_SPOOL:
+        raise ValueError(f"at least {format_size(SMALLEST_SPOOL)} is expected: one run may leave as much")
+    return size
 
 
 def _log(value: object) -> str:
@@ -155,6 +165,7 @@ _PARSERS: dict[str, Callable[[object], Any]] = {
     "known_hosts": _path,
     "archive": _archive,
     "state_dir": _path,
+    "spool_size": _spool_size,
     "late_after": _duration,
     "workers": _count,
     "log": _log,
@@ -267,6 +278,8 @@ def describe_settings(settings: Settings) -> list[dict[str, Any]]:
 def _shown(name: str, value: Any) -> Any:
     if name in ("database_pool_recycle", "late_after"):
         return format_duration(value)
+    if name == "spool_size":
+        return format_size(value)
     if name in ("database_url", "redis_url", "archive") and value is not None:
         return mask_url(value)
     if name == "notify":

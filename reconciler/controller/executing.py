@@ -5,6 +5,7 @@ their ends.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from reconciler.cache.signals import Kind, Signals
@@ -54,7 +55,9 @@ class Executing:
         *,
         workers: int,
         chase: bool,
+        barred: Callable[[], bool] = lambda: False,
     ) -> None:
+        """``barred``: whether nothing may be taken now."""
         self._taker = taker
         self._keeper = keeper
         self._executor = executor
@@ -63,6 +66,7 @@ class Executing:
         self._announcer = announcer
         self._signals = signals
         self._chase = chase
+        self._barred = barred
         self._writer: Writer | None = None
         self.runs = Runs()
         self._following = Following(dependents, executor, clock, outage, self._inserted)
@@ -170,6 +174,8 @@ class Executing:
         free = self._pool.free
         if free <= 0:
             return self._pool.next_free()
+        if self._barred():
+            return BLOCKED_SECONDS
         held_up = self._pool.held_up()
         take = self._taker.take(
             free,

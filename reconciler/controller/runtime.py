@@ -11,6 +11,7 @@ from reconciler.cache.signals import Kind, News, Signals, Silent
 from reconciler.clock import Clock
 from reconciler.controller.events import Announcer, Listener
 from reconciler.controller.executing import Executing
+from reconciler.controller.holding import Holding
 from reconciler.controller.loop import Loop
 from reconciler.controller.outage import Outage
 from reconciler.controller.scheduling import Scheduling
@@ -24,6 +25,7 @@ from reconciler.dispatch.taker import Taker
 from reconciler.errors import Temporary
 from reconciler.execute.control import Executor
 from reconciler.record.ledger import DatabaseLedger
+from reconciler.record.spool import Spool, SpoolState
 from reconciler.record.writer import Writer
 from reconciler.settings import Settings
 from reconciler.store import takes
@@ -80,6 +82,8 @@ class Runtime:
         self._outage = Outage(clock)
         self.owner = owner_name(f"{randomness.getrandbits(48):012x}")
         self.lag = Lag()
+        self._spool = Spool(settings.state_dir / "spool", self.owner, clock, settings.spool_size)
+        self._holding = Holding(db, clock, self._spool, self.owner, settings.spool_size)
         self._deadline = float("inf")
         self._finish = True
         self._counter: int | None = None
@@ -102,6 +106,7 @@ class Runtime:
             self._writer = Writer(
                 DatabaseLedger(db, clock, self._ids),
                 clock,
+                self._spool,
                 after=self._executing.recorded,
                 on_failure=self._outage.failed,
                 on_success=self._outage.succeeded,
@@ -116,13 +121,19 @@ class Runtime:
             self._due_times.start()
         self._signals.start(self._hear, self._hint)
 
+    @property
+    def spool(self) -> SpoolState:
+        """What waits on this machine's disk for the database: for metrics."""
+        return self._spool.state
+
     def changed(self) -> None:
         """Something was applied in this process: look at once instead of at the next glance."""
         self._glance_loop.wake()
         self._signals.tell(Kind.CHANGED)
 
     def stop(self, seconds: float = DRAIN_SECONDS, *, finish: bool = True) -> bool:
-        """End in order, within about ``seconds``; whether everything that was begun is recorded.
+        """End in order, within about ``seconds``; whether everything that was begun is recorded, or kept
+        in the spool for the next process where the database is away.
 
         No new slots are claimed. With ``finish`` (SIGINT, ``--for``) what is claimed and due still
         runs; a process that only executes goes on until nothing due waits. Without it (SIGTERM) nothing
@@ -173,6 +184,7 @@ class Runtime:
             self._signals,
             workers=self._settings.workers,
             chase=not self._schedule,
+            barred=self._holding.held,
         )
 
     def _make_scheduling(self) -> Scheduling | None:
@@ -181,7 +193,16 @@ class Runtime:
         scheduler = Scheduler(self._db, self._clock, self._ids, self._settings.late_after)
         wake = self._executing.wake if self._executing is not None else _nobody
         lagging = Lagging(self._db, self._clock, self.lag)
-        return Scheduling(scheduler, lagging, self._clock, self._outage, self._announcer, wake, self._signals)
+        return Scheduling(
+            scheduler,
+            lagging,
+            self._clock,
+            self._outage,
+            self._announcer,
+            wake,
+            self._signals,
+            barred=self._holding.held,
+        )
 
     # -- hearing others -------------------------------------------------------------------------
 
@@ -206,6 +227,7 @@ class Runtime:
         with self._db.read() as connection:
             seen = takes.glance(connection, self._clock.now())
         self._outage.succeeded()
+        self._holding.step()
         if self._executing is not None:
             self._executing.seen(seen.next_waiting, seen.next_slot_due)
         if seen.counter != self._counter:

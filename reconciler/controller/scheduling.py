@@ -21,6 +21,8 @@ LOOK_SECONDS = 1.0
 """The longest sleep: the wall clock may jump, and only looking at it tells."""
 RECHECK_SECONDS = 10.0
 """The next due time is asked for anew after so long, whatever we believe."""
+BARRED_SECONDS = 0.25
+"""How often to look whether claiming may go on."""
 _HELD_SECONDS = (0.03, 0.5)
 """A due task that another scheduler or an apply holds locked will be free in a moment; a long apply is asked
 less and less often."""
@@ -40,7 +42,9 @@ class Scheduling:
         announcer: Announcer,
         on_claimed: Callable[[], None],
         signals: Signals,
+        barred: Callable[[], bool] = lambda: False,
     ) -> None:
+        """``barred``: whether nothing may be claimed now."""
         self._scheduler = scheduler
         self._lagging = lagging
         self._clock = clock
@@ -49,6 +53,7 @@ class Scheduling:
         self._on_claimed = on_claimed
         self._signals = signals
         self._hint: datetime | None = None
+        self._barred = barred
         self._next: datetime | None = None
         self._asked_at = float("-inf")
         self._held = _HELD_SECONDS[0]
@@ -85,6 +90,8 @@ class Scheduling:
             stale = stale or monotonic - self._asked_at >= HINT_SECONDS
         if not stale and (self._next is None or self._next > now):
             return self._pause(now)
+        if self._barred():
+            return BARRED_SECONDS
         claimed = self._scheduler.claim()
         if claimed.waiting:
             self._on_claimed()

@@ -27,6 +27,15 @@ class Ended:
     outcome: Outcome
 
 
+Record = Started | Ended
+"""What is written down of a run."""
+
+
+def key_of(record: Record) -> tuple[int, bool]:
+    """Which of an execution's two records it is: its id, and whether it is the end."""
+    return record.job.execution_id, isinstance(record, Ended)
+
+
 @dataclass(frozen=True, slots=True)
 class Recorded:
     """An end that is in the database. ``retry_at``: when its slot's next attempt is due, if any."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,7 +30,7 @@ Start = Callable[..., Runtime]
 
 
 @pytest.fixture
-def start(request: pytest.FixtureRequest) -> Iterator[Start]:
+def start(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Start]:
     """Starts runtimes, each on a pool of its own as a process has; ends them after the test."""
     with ExitStack() as stack:
 
@@ -38,7 +39,7 @@ def start(request: pytest.FixtureRequest) -> Iterator[Start]:
         ) -> Runtime:
             place = own_url or request.getfixturevalue("url")
             database = stack.enter_context(closing(Database.open(place, SystemClock())))
-            settings = Settings(workers=workers, allow_local=True)
+            settings = Settings(workers=workers, allow_local=True, state_dir=tmp_path / "state")
             runtime = Runtime(database, settings, SystemClock(), executor, random.Random(), **options)
             runtime.start()
             stack.callback(runtime.stop, 1.0, finish=False)
