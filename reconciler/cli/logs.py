@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
-from itertools import islice
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from reconciler.cli.common import count_argument, settings_of
 from reconciler.cli.console import DIM, YELLOW, Console, paint
-from reconciler.errors import NotFound, UsageError
+from reconciler.cli.logtext import Output, Text, Whole, print_all, print_lines
+from reconciler.errors import ArchiveUnavailable, NotFound, SettingsInvalid, UsageError
 from reconciler.model.execution import State, Status
 
 if TYPE_CHECKING:
     from reconciler.clock import Clock
+    from reconciler.execute.control import Stream
+    from reconciler.record.archive import Archives
+    from reconciler.report.output import StoredStream
     from reconciler.store.engine import Database
-    from reconciler.store.views import Connection, ExecutionView, OutputView
+    from reconciler.store.views import Connection, ExecutionView
 
 DEFAULT_PAGE = 200
+STREAMS: dict[str, Stream] = {"out": "stdout", "err": "stderr"}
 POLL_SECONDS = 0.5
 """How often --follow looks at the row: a reader's patience, not a scheduler's."""
 
@@ -43,20 +48,18 @@ def run(args: argparse.Namespace, console: Console) -> int:
         raise UsageError("--tail and --page exclude each other")
     if args.page_size is not None and args.page is None:
         raise UsageError("--page-size needs --page", hint="write --page 1 for the first page")
-    from reconciler.bootstrap import database
+    from reconciler.bootstrap import archives, database
     from reconciler.clock import SystemClock
-    from reconciler.store.executions import read_output
 
     clock = SystemClock()
-    with database(settings_of(args), clock) as db:
+    settings = settings_of(args)
+    with database(settings, clock) as db:
         with db.read() as conn:
             view = _find(conn, args.target, waiting=args.follow)
         if args.follow:
             view = _wait(db, view, clock, console)
-        with db.read() as conn:
-            output = read_output(conn, view.id)
-    _introduce(view, output, args.stream, console)
-    _print(args, output, console)
+        _introduce(view, console)
+        show(view, db, lambda: archives(settings, clock), args, console)
     return 0
 
 
@@ -107,8 +110,8 @@ def _wait(db: Database, view: ExecutionView, clock: Clock, console: Console) -> 
     return view
 
 
-def _introduce(view: ExecutionView, output: OutputView, stream: str, console: Console) -> None:
-    """On standard error: which run this is, and what is missing of its output."""
+def _introduce(view: ExecutionView, console: Console) -> None:
+    """On standard error: which run this is."""
     from reconciler.report.rows import state_words
     from reconciler.report.times import span, stamp
 
@@ -117,31 +120,63 @@ def _introduce(view: ExecutionView, output: OutputView, stream: str, console: Co
     head = f"execution {view.id} of {view.task}@{view.server}: {state_words(view)}{took}{when}"
     console.note(paint(head, DIM, console.colour_err))
     if view.state in (State.WAITING, State.RUNNING):
-        text = "its output is stored when it ends; --follow waits for that"
+        text = "its output is stored when it ends; --follow shows it while it runs"
         console.note(paint(text, YELLOW, console.colour_err))
-    if not view.truncated:
-        return
-    for name, total, stored in (
-        ("out", view.output_bytes, output.output),
-        ("err", view.error_bytes, output.error),
-    ):
-        kept = len((stored or "").encode("utf-8", "replace"))
-        if stream in (name, "both") and kept < total:
-            whole = f"; the whole is in {view.archive}" if view.archive else ""
-            text = f"{name}: {kept:,} of {total:,} bytes were kept, head and tail{whole}"
+
+
+def show(
+    view: ExecutionView,
+    db: Database,
+    archives: Callable[[], Archives],
+    args: argparse.Namespace,
+    console: Console,
+) -> None:
+    """Print what is kept of a run that has ended: from the archive where the row has not all of it."""
+    from reconciler.report.output import stored_streams
+    from reconciler.store.executions import read_hashes, read_output
+
+    with db.read() as conn:
+        both = stored_streams(view, read_output(conn, view.id), read_hashes(conn, view.id))
+    chosen = [item for item in zip(STREAMS, both, strict=True) if args.stream in (item[0], "both")]
+    if view.archive and not all(stream.whole for _, stream in chosen):
+        try:
+            with ExitStack() as stack:
+                texts: list[Text] = []
+                for name, stream in chosen:
+                    texts.append(Whole(stream.message if not stream.whole else stream.text))
+                    if not stream.whole:
+                        texts.append(_from_archive(view.archive, name, stream, archives(), stack))
+                print_chosen(args, texts, console)
+            return
+        except (ArchiveUnavailable, NotFound, SettingsInvalid) as error:
+            console.out.flush()
+            text = f"{error.message}; this is what the row keeps:"
             console.note(paint(text, YELLOW, console.colour_err))
+    for name, stream in chosen:
+        kept = stream.total - stream.left_out if stream.left_out else len(stream.data)
+        if view.truncated and not stream.whole and kept < stream.total:
+            text = f"{name}: {kept:,} of {stream.total:,} bytes were kept, head and tail"
+            console.note(paint(text, YELLOW, console.colour_err))
+    print_chosen(args, [Whole(stream.text) for _, stream in chosen], console)
 
 
-def _print(args: argparse.Namespace, output: OutputView, console: Console) -> None:
-    streams = {"out": (output.output,), "err": (output.error,), "both": (output.output, output.error)}
-    texts = [text for text in streams[args.stream] if text]
+def _from_archive(place: str, name: str, stream: StoredStream, archives: Archives, stack: ExitStack) -> Text:
+    found = stack.enter_context(archives.read(place, STREAMS[name]))
+    if found.total != stream.total:
+        raise ArchiveUnavailable(
+            f"the archive {place} is another run's: {found.total:,} bytes of {stream.total:,}"
+        )
+    return found
+
+
+def print_chosen(args: argparse.Namespace, texts: Sequence[Text], console: Console) -> None:
+    """All, a page or the tail; raises UsageError for a page that there is not."""
+    output = Output(console)
+    texts = [text for text in texts if text.lines]
     if args.page is None and args.tail is None:
-        for index, text in enumerate(texts):
-            console.out.write(text)
-            if not text.endswith("\n") and (index + 1 < len(texts) or console.out.isatty()):
-                console.out.write("\n")
+        print_all(texts, output, terminal=console.out.isatty())
         return
-    total = sum(_count(text) for text in texts)
+    total = sum(text.lines for text in texts)
     if args.tail is not None:
         first, last = max(0, total - args.tail), total
     else:
@@ -151,20 +186,4 @@ def _print(args: argparse.Namespace, output: OutputView, console: Console) -> No
         if args.page > pages:
             raise UsageError(f"there is no page {args.page}: {total:,} lines are {pages:,} pages of {size:,}")
         console.note(paint(f"page {args.page:,} of {pages:,}", DIM, console.colour_err))
-    for line in islice(_lines(texts), first, last):
-        console.out.write(line + "\n")
-
-
-def _lines(texts: list[str]) -> Iterator[str]:
-    """The lines one by one, ended by newlines only: other characters that break lines are the run's own."""
-    for text in texts:
-        start = 0
-        while start < len(text):
-            end = text.find("\n", start)
-            end = len(text) if end < 0 else end
-            yield text[start:end]
-            start = end + 1
-
-
-def _count(text: str) -> int:
-    return text.count("\n") + (0 if text.endswith("\n") else 1)
+    print_lines(texts, first, last, output)
