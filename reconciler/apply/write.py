@@ -55,8 +55,8 @@ def write_plan(
     }
     reschedule(connection, before, after, drifted, ids, stamp.at)
     objects.after_holds_from(connection, _after_anew(writes, before, after), stamp.at)
-    deleted = set(_deleted(plan, Kind.TASK))
-    close_waiting(connection, _disabled(before, after) - deleted, deleted, touched.closed, stamp.at)
+    stopped = _stopped(before, after) | set(_deleted(plan, Kind.TASK))
+    close_waiting(connection, stopped, touched.closed, stamp.at)
     outbox.enqueue(connection, "applied", _message(plan, stamp), stamp.at)
 
 
@@ -80,7 +80,7 @@ def _after_anew(
     return changed | here
 
 
-def _disabled(before: Sequence[Timed], after: Sequence[Timed]) -> set[int]:
+def _stopped(before: Sequence[Timed], after: Sequence[Timed]) -> set[int]:
     return {old.task_id for old, new in zip(before, after, strict=True) if old.runnable and not new.runnable}
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Text, select, type_coerce, update
 
-from reconciler.model.execution import Reason, Status, Trigger
+from reconciler.model.execution import Reason, Status
 from reconciler.store.bulk import chunks
 from reconciler.store.claims import OPEN_INDEX
 from reconciler.store.tables import Execution, Server, Task
@@ -114,23 +114,17 @@ def _one(row: Any, server: Place) -> Timed:
 
 
 def close_waiting(
-    connection: Connection,
-    disabled_tasks: Collection[int],
-    deleted_tasks: Collection[int],
-    closed_servers: Collection[int],
-    at: datetime,
+    connection: Connection, tasks: Collection[int], servers: Collection[int], at: datetime
 ) -> None:
-    """End what waits on these tasks and servers: skipped, ``disabled``. What somebody has taken runs on.
+    """End what waits on stopped tasks and servers: skipped, ``disabled``. What somebody has taken runs on.
 
-    A manual run ignores its task's ``enabled``, so only a deletion or the server's end closes it.
+    All of it, manual runs too: who disables or deletes means that nothing more begins. Who asks for a run of
+    a disabled task afterwards gets it.
     """
-    by_itself = _ROW.trigger != Trigger.MANUAL
     waiting: set[int] = set()
-    for some in chunks(sorted(disabled_tasks), BATCH):
-        waiting |= _waiting(connection, _ROW.task_id.in_(some) & by_itself, OPEN_INDEX)
-    for some in chunks(sorted(deleted_tasks), BATCH):
+    for some in chunks(sorted(tasks), BATCH):
         waiting |= _waiting(connection, _ROW.task_id.in_(some), OPEN_INDEX)
-    for some in chunks(sorted(closed_servers), BATCH):
+    for some in chunks(sorted(servers), BATCH):
         waiting |= _waiting(connection, _ROW.server_id.in_(some), RUNNING_INDEX)
     for some in chunks(sorted(waiting), BATCH):
         connection.execute(

@@ -162,16 +162,18 @@ def test_disabling_closes_waiting_runs_and_leaves_running_ones(world: World) -> 
     world.sql("UPDATE task_executions SET started_at = :at WHERE id = :id", at=soon, id=running)
 
     world.apply(tree(server("db-1"), task("job", enabled=False, **often), task("other", **often)))
-    assert end_of(world, plain) == end_of(world, retry) == (3, "disabled")
-    # a person asked for it, and manual runs ignore the switch
-    assert end_of(world, manual) == (0, None)
+    assert end_of(world, plain) == end_of(world, manual) == end_of(world, retry) == (3, "disabled")
     for number in (taken, sent, running, elsewhere):
         assert end_of(world, number) == (0, None)
     finished = world.one("SELECT finished_at FROM task_executions WHERE id = :id", id=plain)
     assert moment(finished["finished_at"]) == world.clock.now()
 
+    # a manual run that is asked for afterwards ignores the switch, until the task goes altogether
+    later = waiting(world, 8, job, trigger=Trigger.MANUAL, requested_by="eva")
+    world.apply(tree(server("db-1"), task("job", enabled=False, timeout="2h", **often), task("other", **often)))
+    assert end_of(world, later) == (0, None)
     world.apply(tree(server("db-1"), task("other", **often)))
-    assert end_of(world, manual) == (3, "disabled")
+    assert end_of(world, later) == (3, "disabled")
     for number in (taken, sent, running, elsewhere):
         assert end_of(world, number) == (0, None)
 

@@ -101,18 +101,18 @@ def test_waiting_runs_of_what_was_disabled_are_closed(db: Database) -> None:
         row, other = a_task(connection, by, on, "off"), a_task(connection, by, on, "other")
         waiting = an_execution(connection, 1, row, on)
         retry = an_execution(connection, 2, row, on, trigger="retry", attempt=2, due_at=LATER)
-        an_execution(connection, 3, row, on, trigger="manual")
+        manual = an_execution(connection, 3, row, on, trigger="manual")
         an_execution(connection, 4, row, on, lease_owner="w", lease_until=LATER)
         an_execution(connection, 5, row, on, lease_owner="w", lease_until=LATER, started_at=NOON)
         an_execution(connection, 6, row, on, start_sent_at=NOON)
         an_execution(connection, 7, row, on, status=1, finished_at=NOON)
         an_execution(connection, 8, other, on)
     with db.write() as connection:
-        close_waiting(connection, [row], [], [], LATER)
-    assert closed(db) == {waiting, retry}
+        close_waiting(connection, [row], [], LATER)
+    assert closed(db) == {waiting, retry, manual}
 
 
-def test_deletion_and_the_end_of_a_server_close_manual_runs_too(db: Database) -> None:
+def test_the_end_of_a_server_closes_what_waits_on_it(db: Database) -> None:
     with db.write() as connection:
         by = stamp(connection)
         on, shut = a_server(connection, by, "on"), a_server(connection, by, "shut")
@@ -126,7 +126,7 @@ def test_deletion_and_the_end_of_a_server_close_manual_runs_too(db: Database) ->
         an_execution(connection, 4, kept, on, trigger="manual")
         an_execution(connection, 5, there, shut, lease_owner="w", lease_until=LATER)
     with db.write() as connection:
-        close_waiting(connection, [], [deleted], [shut], LATER)
+        close_waiting(connection, [deleted], [shut], LATER)
     assert closed(db) == {1, 2, 3}
 
 
