@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from yaml._yaml import CParser
+from yaml.error import MarkedYAMLError
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from reconciler.manifest.scalars import NUMBER_START, WORDS, number
@@ -99,11 +100,7 @@ def documents(data: bytes) -> Iterator[Node]:
     composer = _Composer(data)
     aliases = _may_have_anchors(data)
     number_of_documents = 0
-    while composer.check_node():
-        composer.begin()
-        node = composer.get_node()
-        if node is None:
-            return
+    while (node := _next(composer)) is not None:
         number_of_documents += 1
         if number_of_documents > MAX_DOCUMENTS:
             raise LimitExceeded(
@@ -116,6 +113,20 @@ def documents(data: bytes) -> Iterator[Node]:
             _check_expansion(node)
         yield node
         del node
+
+
+def _next(composer: _Composer) -> Node | None:
+    """The next document's root node; None after the last one."""
+    try:
+        if not composer.check_node():
+            return None
+        composer.begin()
+        return composer.get_node()
+    except MarkedYAMLError as error:
+        # libyaml's scanner reads up to 1,000 brackets ahead, and since 0.2.6 no further
+        if "exceeded maximum nesting depth" not in str(error.problem):
+            raise
+        raise _limit(MAX_DEPTH + 1, error.problem_mark.index if error.problem_mark else 0) from None
 
 
 def _may_have_anchors(data: bytes) -> bool:
@@ -140,32 +151,35 @@ def _check_expansion(root: Node) -> None:
     stack: list[tuple[Node, bool]] = [(root, False)]
     while stack:
         node, closing = stack.pop()
-        if isinstance(node, ScalarNode):
+        # an alias may name a large node a hundred thousand times: it is looked into once
+        if isinstance(node, ScalarNode) or (not closing and id(node) in sizes):
             continue
-        below = [part for part in children(node) if not isinstance(part, ScalarNode)]
+        below = children(node)
         if closing:
-            nodes = 1 + len(children(node))
-            depth = 1
+            nodes, depth = 1 + len(below), 1
             for part in below:
-                size = sizes[id(part)]
-                assert size is not None  # children are closed before their parents
-                nodes += size[0]
-                depth = max(depth, size[1] + 1)
+                size = sizes.get(id(part))
+                if size is not None:
+                    nodes += size[0]
+                    depth = max(depth, size[1] + 1)
             if nodes > MAX_NODES or depth > MAX_DEPTH:
                 raise _limit(depth, _index(node))
             sizes[id(node)] = nodes, depth
-        elif id(node) not in sizes:
-            sizes[id(node)] = None
-            stack.append((node, True))
-            for part in below:
-                if sizes.get(id(part), (0, 0)) is None:
-                    raise LimitExceeded(
-                        "yaml-alias",
-                        "an alias stands inside its own anchor",
-                        "write the values out",
-                        _index(part),
-                    )
+            continue
+        sizes[id(node)] = None
+        stack.append((node, True))
+        for part in below:
+            if isinstance(part, ScalarNode):
+                continue
+            if id(part) not in sizes:
                 stack.append((part, False))
+            elif sizes[id(part)] is None:
+                raise LimitExceeded(
+                    "yaml-alias",
+                    "an alias stands inside its own anchor",
+                    "write the values out",
+                    _index(part),
+                )
 
 
 def _limit(depth: int, index: int) -> LimitExceeded:

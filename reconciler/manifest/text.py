@@ -7,8 +7,6 @@ the character index of a node's mark.
 from __future__ import annotations
 
 import re
-from array import array
-from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
@@ -16,7 +14,8 @@ from typing import Literal
 from reconciler.manifest.problem import Problem
 
 BOM = b"\xef\xbb\xbf"
-_BREAK = re.compile(r"\r\n|\r|\n")
+_BLOCK = 1 << 16
+"""Characters whose line breaks are counted once: so a place near the end of a large file costs no more."""
 _EXOTIC_BREAKS = (b"\xc2\x85", b"\xe2\x80\xa8", b"\xe2\x80\xa9")
 _EXCERPT = 160
 """Characters of a line that are shown; a longer range may double it."""
@@ -42,7 +41,7 @@ class Fault:
 class SourceText:
     """A file's bytes without a byte order mark, and its characters once somebody needs them."""
 
-    __slots__ = ("_starts", "_text", "data", "path", "unread")
+    __slots__ = ("_breaks", "_text", "data", "path", "unread")
 
     def __init__(self, path: str, data: bytes) -> None:
         self.path = path
@@ -51,7 +50,7 @@ class SourceText:
         """From where on the file is not understood: the document with a mistake in YAML's grammar, or
         the start when a limit was exceeded. None when it was read to its end."""
         self._text: str | None = None
-        self._starts: array[int] | None = None
+        self._breaks: list[int] | None = None
 
     @property
     def text(self) -> str:
@@ -66,9 +65,8 @@ class SourceText:
 
     def position(self, index: int) -> tuple[int, int]:
         """Line and column, from 1, of a character index."""
-        starts = self._line_starts()
-        line = bisect_right(starts, index)
-        return line, index - starts[line - 1] + 1
+        start, _ = self._line_bounds(index)
+        return self._breaks_before(start) + 1, index - start + 1
 
     def problem(
         self,
@@ -125,19 +123,29 @@ class SourceText:
         return "".join(characters[first - window : last - window]).rstrip(), first - line_start + 1
 
     def _line_bounds(self, index: int) -> tuple[int, int]:
-        starts = self._line_starts()
-        line = bisect_right(starts, index)
-        end = starts[line] if line < len(starts) else len(self.text)
-        while end > starts[line - 1] and self.text[end - 1] in "\r\n":
-            end -= 1
-        return starts[line - 1], end
+        """First and last (exclusive) character of the line that a character is on; breaks end a line."""
+        text = self.text
+        if index and text[index - 1 : index + 1] == "\r\n":
+            index -= 1
+        start, end = text.rfind("\n", 0, index) + 1, text.find("\n", index)
+        end = len(text) if end < 0 else end
+        return_ = text.find("\r", index, end)
+        return max(start, text.rfind("\r", start, index) + 1), end if return_ < 0 else return_
 
-    def _line_starts(self) -> array[int]:
-        if self._starts is None:
-            # a list would take 40 bytes for each line
-            self._starts = array("Q", [0])
-            self._starts.extend(match.end() for match in _BREAK.finditer(self.text))
-        return self._starts
+    def _breaks_before(self, index: int) -> int:
+        """How many line breaks begin before a character."""
+        if self._breaks is None:
+            self._breaks = [0]
+            for start in range(0, len(self.text) - _BLOCK + 1, _BLOCK):
+                self._breaks.append(self._breaks[-1] + self._count(start, start + _BLOCK))
+        block = index // _BLOCK
+        return self._breaks[block] + self._count(block * _BLOCK, index)
+
+    def _count(self, start: int, end: int) -> int:
+        """Line breaks among these characters: line feeds, and carriage returns that none follows."""
+        text = self.text
+        lone = text.count("\r", start, end) - text.count("\r\n", start, end + 1)
+        return text.count("\n", start, end) + lone
 
 
 def _secret_ranges(line: str, offset: int) -> list[tuple[int, int]]:

@@ -55,6 +55,10 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
         b"\n".join([b"a0: &a0 [x]"] + [b"a%d: &a%d [*a%d]" % (n, n, n - 1) for n in range(1, 20_000)]),
         "yaml-depth",
     ),
+    "a long list named very often": (
+        b"a: &a [" + b"x," * 1000 + b"]\nb: [" + b"*a," * 200_000 + b"]",
+        "yaml-size",
+    ),
     "an alias inside its anchor": (b"spec: &a [*a]", "yaml-alias"),
     "a mapping merged into itself": (b"&a {<<: *a}", "yaml-alias"),
     "deep brackets": (_full(b"["), "yaml-depth"),
@@ -66,6 +70,7 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
     "a mapping without end": (b"{" + _full(b"a,")[:-2], "yaml-size"),
     "many unknown fields": (TASK + b"".join(b"  k%d: 1\n" % n for n in range(90_000)), "yaml-size"),
     "many anchors": (b"".join(b"k%d: &a%d x\n" % (n, n) for n in range(90_000)), "yaml-size"),
+    "a million equal keys": (_full(b"a: 1\n"), "yaml-size"),
     "many empty documents": (_full(b"---\n"), "too-many-documents"),
     "many documents": (_full(b"--- {a: b}\n"), "too-many-documents"),
     "many wrong tasks": (_full(TASK + b"  x: 1\n---\n"), "too-many-documents"),

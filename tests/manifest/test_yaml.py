@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from bisect import bisect_right
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from reconciler.manifest.problem import Problem
+from reconciler.manifest.text import SourceText
 from tests.manifest.trees import SERVER, briefs, codes, documents, load, marked, task
 
 
@@ -280,3 +285,14 @@ def test_aliases_repeat_what_their_anchor_holds(tmp_path: Path) -> None:
         "workingDirectory": "echo",
         "env": {"A": "echo"},
     }
+
+
+@given(st.text(alphabet="ab\r\n\u2028é", max_size=40), st.integers(1, 50))
+def test_places_are_counted_as_editors_do_it_whatever_the_line_breaks(characters: str, block: int) -> None:
+    ends = [0, *(match.end() for match in re.finditer(r"\r\n|\r|\n", characters))]
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("reconciler.manifest.text._BLOCK", block)
+        text = SourceText("a.yaml", characters.encode())
+        for index in range(len(characters) + 1):
+            line = bisect_right(ends, index)
+            assert text.position(index) == (line, index - ends[line - 1] + 1)
