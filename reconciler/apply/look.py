@@ -10,7 +10,7 @@ from reconciler.apply.request import ApplyRequest
 from reconciler.model.state import DesiredState, ObservedState
 from reconciler.plan.changes import Plan
 from reconciler.plan.diff import make_plan
-from reconciler.plan.effect import with_effects
+from reconciler.plan.effect import busy_servers, with_effects
 from reconciler.plan.planfile import SavedPlan
 from reconciler.plan.stale import check_stale, refresh, stale_error, stale_revisions
 from reconciler.plan.target import Target
@@ -36,7 +36,8 @@ def survey(db: Database, desired: DesiredState, now: datetime, targets: Sequence
     with db.snapshot() as connection:
         observed = observe(connection, desired.project, desired.formerly)
         plan = make_plan(desired, observed, targets=targets)
-        measured = measure(connection, plan.task_ids())
+        own = observed.project.id if observed.project else None
+        measured = measure(connection, plan.task_ids(), busy_servers(plan, observed), own)
     return Surveyed(with_effects(plan, desired, observed, now, measured), observed)
 
 

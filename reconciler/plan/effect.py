@@ -1,7 +1,7 @@
 """What a plan does to runs: how often, when next, across clock changes, on top of what, how many at once.
 
-Only changed objects are looked at, and the other tasks of their servers for the busiest minute; every
-question about a schedule is asked once, however many tasks share it.
+Only changed objects are looked at, and the other tasks of their servers, those of other projects too, for the
+busiest minute; every question about a schedule is asked once, however many tasks share it.
 """
 
 from __future__ import annotations
@@ -33,6 +33,20 @@ def with_effects(
     )
 
 
+def busy_servers(plan: Plan, observed: ObservedState) -> set[int]:
+    """The rows of the servers whose busiest minute a plan may tell: what ``Measured`` is asked for."""
+    ids = _ids_after(plan, observed)
+    names = {one.server if one.kind is Kind.TASK else one.name for one in plan.touched()}
+    return {ids[name] for name in names if name in ids}
+
+
+def _ids_after(plan: Plan, observed: ObservedState) -> dict[str, int]:
+    """The row of each server by the name it has when the plan is applied; new ones have none yet."""
+    found = {name: row.id for name, row in observed.servers.items()}
+    servers = [one for one in plan.changes if one.kind is Kind.SERVER and one.row is not None]
+    return found | {one.name: one.row.id for one in servers if one.row is not None}
+
+
 class _Effects:
     def __init__(
         self, plan: Plan, desired: DesiredState, observed: ObservedState, now: datetime, measured: Measured
@@ -42,6 +56,7 @@ class _Effects:
         self._observed = observed
         self._enabled = _enabled_after(plan, desired, observed)
         self._state = _After(plan, desired, observed)
+        self._ids = _ids_after(plan, observed)
         self._busiest: dict[str, tuple[datetime, int] | None] = {}
 
     def of_change(self, change: Change) -> Change:
@@ -127,7 +142,8 @@ class _Effects:
         if not self._enabled.get(server, True):
             return None
         groups: Counter[tuple[tuple[int, int], ...]] = Counter()
-        for name, document in self._state.tasks_on(server):
+        others = self._measured.others.get(self._ids.get(server, 0), ())
+        for name, document in (*self._state.tasks_on(server), *others):
             timing = timing_of(document, address(name, server))
             if timing is not None:
                 groups[self._table.minutes(timing)] += 1

@@ -1,16 +1,20 @@
-"""What the ledger tells about tasks that are about to change."""
+"""What the database tells about tasks that are about to change, and about those they will run beside."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, or_, select, union_all
+from sqlalchemy import Connection, literal_column, or_, select, true, union_all
 
+from reconciler.model.canonical import Document
 from reconciler.model.execution import Status
 from reconciler.model.measured import Measured
 from reconciler.store.bulk import chunks
-from reconciler.store.tables import Execution
+from reconciler.store.handmade import Columns
+from reconciler.store.rows import task_document
+from reconciler.store.tables import Execution, Task
+from reconciler.store.types import LongText
 
 LATEST = 20
 """Successful runs whose mean is a task's duration."""
@@ -23,10 +27,22 @@ TOGETHER = 50
 _ROW = Execution.__table__.c
 
 
-def measure(connection: Connection, task_ids: Iterable[int]) -> Measured:
-    """How long these tasks take, and which of their runs are in progress. Of very many, the first ones."""
+def measure(
+    connection: Connection,
+    task_ids: Iterable[int],
+    server_ids: Iterable[int] = (),
+    project_id: int | None = None,
+) -> Measured:
+    """How long these tasks take, which of their runs are in progress, what others have on these servers.
+
+    Of very many tasks, the first ones. ``project_id`` is whose tasks are no others'; None: all are.
+    """
     ids = sorted(set(task_ids))[:MOST]
-    return Measured(average_seconds=_averages(connection, ids), running=_running(connection, ids))
+    return Measured(
+        average_seconds=_averages(connection, ids),
+        running=_running(connection, ids),
+        others=_others(connection, sorted(server_ids), project_id),
+    )
 
 
 def _averages(connection: Connection, ids: Sequence[int]) -> dict[int, float]:
@@ -66,3 +82,28 @@ def _running(connection: Connection, ids: Sequence[int]) -> dict[int, tuple[int,
         for task_id, execution_id in found:
             running.setdefault(task_id, []).append(execution_id)
     return {task_id: tuple(executions) for task_id, executions in running.items()}
+
+
+def _others(
+    connection: Connection, server_ids: Sequence[int], project_id: int | None
+) -> dict[int, tuple[tuple[str, Document], ...]]:
+    found: dict[int, list[tuple[str, Document]]] = {}
+    specs = Columns("spec")
+    foreign = true() if project_id is None else Task.project_id != project_id
+    spec = literal_column("tasks.spec", LongText)
+    for some in chunks(server_ids, BATCH):
+        rows = connection.execute(
+            select(Task.server_id, Task.name, Task.cron_expr, Task.timezone, spec)
+            .where(
+                Task.server_id.in_(some),
+                Task.status == 1,
+                Task.deleted_at.is_(None),
+                Task.cron_expr.is_not(None),
+                foreign,
+            )
+            .order_by(Task.id)
+        )
+        for server_id, name, cron_expr, timezone, rest in rows:
+            document = task_document("", cron_expr, timezone, 1, {}, 0, specs[rest].value)
+            found.setdefault(server_id, []).append((name, document))
+    return {server_id: tuple(tasks) for server_id, tasks in found.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -206,6 +207,29 @@ def test_a_survey_measures_what_the_ledger_knows(world: World) -> None:
     # 15 s on average, every 5 s
     assert change.effect.overlap_per_day is not None
     assert change.effect.overlap_per_day > 10_000
+
+
+def test_the_busiest_minute_counts_what_other_projects_run_on_the_server(world: World) -> None:
+    daily: dict[str, Any] = {"schedule": "0 3 * * *"}
+    world.apply(tree(server("db-1"), server("db-2"), task("a", **daily), project="fleet"))
+    others = [
+        task("b", "fleet/db-1", **daily),
+        task("off", "fleet/db-1", enabled=False, **daily),
+        task("gone", "fleet/db-1", **daily),
+        task("elsewhere", "fleet/db-2", **daily),
+    ]
+    world.apply(tree(*others, project="billing"))
+    world.apply(tree(*(one for one in others if one.name != "gone"), project="billing"))
+    (change,) = survey(world.db, tree(task("c", "fleet/db-1", **daily), project="ops"), NOON).plan.changes
+    assert change.effect is not None
+    assert change.effect.busiest_minute == (datetime(2026, 3, 2, 3, tzinfo=UTC), 3)
+    # the same server, renamed by its owner meanwhile
+    renamed = tree(
+        server("db-9", formerly="db-1"), server("db-2"), task("a", "db-9", **daily), project="fleet"
+    )
+    (change,) = survey(world.db, renamed, NOON).plan.changes
+    assert change.effect is not None
+    assert change.effect.busiest_minute == (datetime(2026, 3, 2, 3, tzinfo=UTC), 2)
 
 
 def test_a_preview_changes_nothing(small_world: World) -> None:

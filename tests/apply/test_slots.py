@@ -170,7 +170,9 @@ def test_disabling_closes_waiting_runs_and_leaves_running_ones(world: World) -> 
 
     # a manual run that is asked for afterwards ignores the switch, until the task goes altogether
     later = waiting(world, 8, job, trigger=Trigger.MANUAL, requested_by="eva")
-    world.apply(tree(server("db-1"), task("job", enabled=False, timeout="2h", **often), task("other", **often)))
+    world.apply(
+        tree(server("db-1"), task("job", enabled=False, timeout="2h", **often), task("other", **often))
+    )
     assert end_of(world, later) == (0, None)
     world.apply(tree(server("db-1"), task("other", **often)))
     assert end_of(world, later) == (3, "disabled")
