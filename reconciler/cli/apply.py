@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.cli.common import settings_of
 from reconciler.cli.console import GREEN, Console, paint
-from reconciler.cli.trees import add_path, load_desired, person
+from reconciler.cli.trees import add_path, contradictions_placed, load_desired, person
 from reconciler.clock import SystemClock
 from reconciler.errors import Refused, UsageError
 from reconciler.model.instant import rfc3339
 
 if TYPE_CHECKING:
     from reconciler.apply.request import Applied, ApplyRequest
+    from reconciler.manifest.tree import Tree
     from reconciler.model.state import DesiredState
     from reconciler.plan.changes import Plan
     from reconciler.plan.planfile import SavedPlan
@@ -45,8 +46,9 @@ def run(args: argparse.Namespace, console: Console) -> int:
     from reconciler.apply.checks import check
 
     settings = settings_of(args)
-    request = _request(args, console)
-    with bootstrap.database(settings) as db:
+    tree, request = _request(args, console)
+    shown = args.output != "json"
+    with bootstrap.database(settings) as db, contradictions_placed(tree, console, shown=shown):
         plan = _plan(db, request)
         if args.output == "text":
             _show(plan, console)
@@ -74,12 +76,14 @@ def _plan(db: Database, request: ApplyRequest) -> Plan:
     return preview(db, request)
 
 
-def _request(args: argparse.Namespace, console: Console) -> ApplyRequest:
+def _request(args: argparse.Namespace, console: Console) -> tuple[Tree | None, ApplyRequest]:
+    """What is asked for; the tree too, unless it is a saved plan."""
     from reconciler.apply.request import ApplyRequest
     from reconciler.manifest.source import is_ancestor
 
-    return ApplyRequest(
-        desired=_desired(args, console),
+    tree, desired = _desired(args, console)
+    return tree, ApplyRequest(
+        desired=desired,
         applied_by=person(),
         owner=f"{person()} (apply)",
         allow_deletions=args.allow_deletions,
@@ -88,7 +92,9 @@ def _request(args: argparse.Namespace, console: Console) -> ApplyRequest:
     )
 
 
-def _desired(args: argparse.Namespace, console: Console) -> DesiredState | SavedPlan:
+def _desired(
+    args: argparse.Namespace, console: Console
+) -> tuple[Tree, DesiredState] | tuple[None, SavedPlan]:
     from reconciler.cli.planfiles import read_plan_file
     from reconciler.plan.planfile import load_plan
 
@@ -96,7 +102,7 @@ def _desired(args: argparse.Namespace, console: Console) -> DesiredState | Saved
         return load_desired(args.path, console, args.commit)
     if args.commit is not None:
         raise UsageError("--commit goes with a folder, not with a saved plan")
-    return load_plan(read_plan_file(args.path))
+    return None, load_plan(read_plan_file(args.path))
 
 
 def _is_ancestor(ask: Any, path: Path, older: str, newer: str) -> bool:

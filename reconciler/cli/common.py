@@ -15,8 +15,12 @@ DEFAULT_PATH = "manifests"
 
 def settings_of(args: argparse.Namespace) -> Settings:
     """The settings in force; ``--database`` wins over everything."""
-    overrides = {"database_url": args.database} if args.database else {}
-    return load_settings(**overrides)
+    if args.database is None:
+        return load_settings()
+    if not args.database:
+        # as of an unset variable in a script: the default would be another database than the one that is meant
+        raise UsageError("--database: a URL is expected, and there is nothing")
+    return load_settings(database_url=args.database)
 
 
 def duration_argument(text: str) -> int:
@@ -53,7 +57,9 @@ def parse_labels(words: list[str]) -> dict[str, str]:
     for word in words:
         for pair in word.split(","):
             key, equals, value = pair.partition("=")
-            if not equals or not key:
+            # no label's key has these: it would silently fit nothing
+            if not equals or not key or value.startswith("=") or any(one in " !()" for one in key):
                 raise UsageError(f"-l {pair!r}: a label is written key=value")
-            labels[key] = value
+            if labels.setdefault(key, value) != value:
+                raise UsageError(f"-l {key}: it cannot be both {labels[key]!r} and {value!r}")
     return labels

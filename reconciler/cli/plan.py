@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.cli.common import settings_of
 from reconciler.cli.console import Console
-from reconciler.cli.trees import add_path, load_desired
+from reconciler.cli.trees import add_path, contradictions_placed, load_desired
 from reconciler.clock import SystemClock
 from reconciler.errors import EXIT_CHANGES
 
@@ -43,9 +43,10 @@ def run(args: argparse.Namespace, console: Console) -> int:
 
     settings = settings_of(args)
     targets = tuple(Target.parse(text) for text in args.target)
-    desired = load_desired(args.path, console)
+    tree, desired = load_desired(args.path, console)
     now = SystemClock().now()
-    with bootstrap.database(settings) as db:
+    shown = args.output != "json"
+    with bootstrap.database(settings) as db, contradictions_placed(tree, console, shown=shown):
         surveyed = survey(db, desired, now, targets)
     if args.out is not None:
         write_plan_file(args.out, save_plan(surveyed.plan, surveyed.observed, now))

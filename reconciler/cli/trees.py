@@ -6,14 +6,17 @@ import argparse
 import getpass
 import os
 import socket
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reconciler.cli.common import DEFAULT_PATH
 from reconciler.cli.console import Console
-from reconciler.errors import ManifestsInvalid
+from reconciler.errors import GuardTripped, ManifestsInvalid, PlanRefused
 
 if TYPE_CHECKING:
+    from reconciler.manifest.problem import Problem
     from reconciler.manifest.tree import Tree
     from reconciler.model.state import DesiredState
 
@@ -30,8 +33,8 @@ def add_path(parser: argparse.ArgumentParser, what: str = "folder with manifests
     )
 
 
-def load_desired(path: Path, console: Console, commit: str | None = None) -> DesiredState:
-    """The desired state of the folder, or of what it was in ``commit``.
+def load_desired(path: Path, console: Console, commit: str | None = None) -> tuple[Tree, DesiredState]:
+    """The folder's tree, or what it was in ``commit``, and its desired state.
 
     Raises ManifestsInvalid after its problems were shown on stderr.
     """
@@ -39,19 +42,47 @@ def load_desired(path: Path, console: Console, commit: str | None = None) -> Des
 
     tree = read_tree(path) if commit is None else read_commit(path, commit)
     try:
-        return tree.desired()
+        return tree, tree.desired()
     except ManifestsInvalid:
         show_problems(tree, console)
         raise
 
 
+@contextmanager
+def contradictions_placed(tree: Tree | None, console: Console, *, shown: bool) -> Iterator[None]:
+    """A plan knows the lines of objects; here the contradictions in its error get those of the values.
+
+    ``shown``: on stderr too, as `validate` shows problems; then the error only counts them.
+    """
+    try:
+        yield
+    except (PlanRefused, GuardTripped) as error:
+        found = error.details.get("problems")
+        if tree is None or not found:
+            raise
+        from reconciler.manifest.problem import problem_json
+
+        problems = tree.placed(found)
+        error.details["problems"] = [problem_json(problem) for problem in problems]
+        if shown:
+            _show(problems, tree, console)
+            if isinstance(error, PlanRefused):
+                many = "a contradiction" if len(problems) == 1 else f"{len(problems)} contradictions"
+                error.message = f"{many} between the manifests and the database; nothing was done"
+                error.hint = None
+        raise
+
+
 def show_problems(tree: Tree, console: Console) -> None:
     """Every problem with its source line, on stderr."""
+    _show(tree.loaded.problems, tree, console)
+
+
+def _show(problems: Sequence[Problem], tree: Tree, console: Console) -> None:
     from reconciler.manifest.render.report import Report
     from reconciler.manifest.render.text import text
 
-    loaded = tree.loaded
-    report = Report(loaded.problems, loaded.files, loaded.resources)
+    report = Report(tuple(problems), tree.loaded.files, tree.loaded.resources)
     console.err.write(text(report, colour=console.colour_err))
     console.err.flush()
 

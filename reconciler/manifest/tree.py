@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from reconciler.errors import SourceUnreadable
 from reconciler.manifest.load import Loaded, load_tree
-from reconciler.manifest.source import GitTree, git_commit, git_root, git_source, open_source
+from reconciler.manifest.places import placed
+from reconciler.manifest.problem import Problem
+from reconciler.manifest.source import GitTree, Source, git_commit, git_root, git_source, open_source
 from reconciler.model.state import Commit, DesiredState
 
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """A tree that was read. ``loaded`` has its problems; ``path`` is the folder.
+    """A tree that was read from ``source``. ``loaded`` has its problems; ``path`` is the folder.
 
     ``commit`` is given where the tree is a commit's own and not the folder's.
     """
 
     path: Path
     loaded: Loaded
+    source: Source
     commit: Commit | None = None
 
     def desired(self) -> DesiredState:
@@ -29,11 +34,15 @@ class Tree:
         where = git_source(self.path) or str(self.path.resolve())
         return replace(state, commit=self.commit or git_commit(self.path), source=where)
 
+    def placed(self, problems: Iterable[Mapping[str, Any]]) -> tuple[Problem, ...]:
+        """A plan's contradictions at the values that cause them; it knows only where documents begin."""
+        return placed(self.source, problems)
+
 
 def read_tree(path: Path) -> Tree:
     """Read the folder; raises SourceUnreadable where there is none."""
     source = open_source(path)
-    return Tree(source.path, load_tree(source))
+    return Tree(source.path, load_tree(source), source)
 
 
 def read_commit(path: Path, revision: str) -> Tree:
@@ -49,4 +58,4 @@ def read_commit(path: Path, revision: str) -> Tree:
         )
     inside = os.path.relpath(os.path.realpath(path), root)
     source = GitTree(root, revision, "" if inside == "." else inside)
-    return Tree(path if path.is_dir() else root, load_tree(source), source.commit)
+    return Tree(path if path.is_dir() else root, load_tree(source), source, source.commit)

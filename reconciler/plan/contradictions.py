@@ -27,7 +27,7 @@ class Contradiction:
 
 
 def contradiction_list(problems: Iterable[Contradiction]) -> list[dict[str, Any]]:
-    """JSON-ready; columns are those of the line's beginning, the plan knows no more."""
+    """JSON-ready; a plan knows the lines of documents, ``manifest.places`` those of the values."""
     return [
         {
             "severity": "error",
