@@ -18,7 +18,7 @@ def settings_of(args: argparse.Namespace) -> Settings:
     if args.database is None:
         return load_settings()
     if not args.database:
-        # as of an unset variable in a script: the default would be another database than the one that is meant
+        # an unset variable in a script: the default would be another database than the one that is meant
         raise UsageError("--database: a URL is expected, and there is nothing")
     return load_settings(database_url=args.database)
 

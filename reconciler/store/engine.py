@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import random
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ from reconciler.clock import Clock
 from reconciler.errors import DatabaseBusy, DatabaseForbidden, DatabaseRejected, DatabaseUnavailable
 from reconciler.store.driver import STATEMENT_SECONDS, ServerConnection
 from reconciler.store.faults import mapped
+from reconciler.store.read_only import connect_read_only, must_be_read_only
 
 T = TypeVar("T")
 
@@ -228,26 +230,31 @@ def _server_engine(url: URL, pool_size: int, recycle: int, ping: bool) -> Engine
 
 def _sqlite_engine(url: URL, pool_size: int) -> Engine:
     file = Path(str(url.database))
+    options = {"timeout": LOCK_SECONDS, "check_same_thread": False, "isolation_level": None}
     engine = create_engine(
         url,
         pool_size=pool_size,
         max_overflow=pool_size,
         pool_timeout=30,
-        connect_args={"timeout": LOCK_SECONDS, "check_same_thread": False, "isolation_level": None},
+        connect_args=options,
         hide_parameters=True,
     )
     fresh = threading.Lock()
 
     @event.listens_for(engine, "do_connect")
-    def make_file(*_: Any) -> None:
+    def connect(*_: Any) -> sqlite3.Connection | None:
+        if must_be_read_only(file):
+            return connect_read_only(file, **options)
         with fresh:
             if not file.exists():
                 _make_file(file)
+        return None
 
     @event.listens_for(engine, "connect")
     def prepare(connection: Any, _: ConnectionPoolEntry) -> None:
         cursor = connection.cursor()
-        _write_ahead(cursor, file.parent)
+        if not must_be_read_only(file):
+            _write_ahead(cursor, file.parent)
         # with synchronous=NORMAL a killed process loses nothing, a power cut perhaps the last transactions
         for pragma in ("synchronous=NORMAL", "foreign_keys=ON", "temp_store=MEMORY"):
             cursor.execute(f"PRAGMA {pragma}")
