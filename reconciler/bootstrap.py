@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from reconciler.controller.service import Service
     from reconciler.execute.executors import Executors
     from reconciler.record.archive import Archives
+    from reconciler.record.prune import Pruner
     from reconciler.store.engine import Database
 
 
@@ -108,6 +109,27 @@ def archives(settings: Settings, clock: Clock) -> Archives:
     return Archives(settings.archive_place, clock)
 
 
+def pruner(db: Database, settings: Settings, clock: Clock) -> Pruner:
+    """Deletes what ``history`` lets go, at the wish of a person."""
+    from reconciler.dispatch.leases import owner_name
+    from reconciler.record.prune import Pruner
+
+    owner = owner_name(f"{random.getrandbits(48):012x}")
+    return Pruner(db, clock, owner, _remover(settings, clock), rest=0.25)
+
+
+def _remover(settings: Settings, clock: Clock) -> Callable[[str], None]:
+    """Deletes archives; what reaches them is loaded for the first one, and few have any."""
+    made: list[Archives] = []
+
+    def delete(place: str) -> None:
+        if not made:
+            made.append(archives(settings, clock))
+        made[0].delete(place)
+
+    return delete
+
+
 def executors(settings: Settings, clock: Clock) -> Executors:
     """What runs claimed executions here: local (where allowed) and over ssh.
 
@@ -159,6 +181,7 @@ def service(
         schedule=schedule,
         on_event=on_event,
         signals=signals(settings, clock),
+        delete_archive=_remover(settings, clock),
     )
 
     def tell(report: Report) -> None:

@@ -1,4 +1,4 @@
-"""``reconciler db upgrade|check|prune``: the schema of the database, from outside."""
+"""``reconciler db upgrade|check|prune``: the database, from outside."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import argparse
 from reconciler.bootstrap import connect
 from reconciler.cli.common import settings_of
 from reconciler.cli.console import Console
-from reconciler.errors import EXIT_FAILED, DatabaseRejected, ReconcilerError, Refused
+from reconciler.errors import EXIT_FAILED, DatabaseRejected, ReconcilerError
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -16,7 +16,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     for name, summary in (
         ("upgrade", "bring the schema to this program's revision; safe to repeat"),
         ("check", "does the schema fit this program, and are the tables what they should be?"),
-        ("prune", "delete old executions"),
+        (
+            "prune",
+            "delete the executions that `history` does not keep, as controllers do by themselves",
+        ),
     ):
         action = actions.add_parser(
             name, help=summary, description=summary[0].upper() + summary[1:], allow_abbrev=False
@@ -24,7 +27,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action.add_argument("--database", metavar="URL", default=argparse.SUPPRESS, help="database URL")
         action.add_argument("-o", "--output", choices=("text", "json"), default="text")
         if name == "prune":
-            action.add_argument("--dry-run", action="store_true", help="only count them")
+            action.add_argument("--dry-run", action="store_true", help="only tell what would go")
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
@@ -98,4 +101,6 @@ def _fault(place: str, differences: list[str]) -> ReconcilerError | None:
 
 
 def _prune(args: argparse.Namespace, console: Console) -> int:
-    raise Refused("`db prune` is not supported yet", hint="executions are kept for ever until then")
+    from reconciler.cli import prune
+
+    return prune.run(args, console)

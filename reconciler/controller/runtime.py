@@ -14,6 +14,7 @@ from reconciler.controller.executing import Executing
 from reconciler.controller.holding import Holding
 from reconciler.controller.loop import Loop
 from reconciler.controller.outage import Outage
+from reconciler.controller.pruning import Pruning
 from reconciler.controller.scheduling import Scheduling
 from reconciler.controller.signalling import DueTimes, Feed
 from reconciler.dispatch.dependents import Dependents
@@ -25,6 +26,7 @@ from reconciler.dispatch.taker import Taker
 from reconciler.errors import Temporary
 from reconciler.execute.control import Executor
 from reconciler.record.ledger import DatabaseLedger
+from reconciler.record.retention import DeleteArchive
 from reconciler.record.spool import Spool, SpoolState
 from reconciler.record.writer import Writer
 from reconciler.settings import Settings
@@ -68,8 +70,12 @@ class Runtime:
         schedule: bool = True,
         on_event: Listener | None = None,
         signals: Signals | None = None,
+        delete_archive: DeleteArchive | None = None,
     ) -> None:
-        """``executor`` None: this process executes nothing. Nothing is connected before ``start``."""
+        """``executor`` None: this process executes nothing. Nothing is connected before ``start``.
+
+        Who schedules prunes, too; without ``delete_archive`` executions with an archive stay.
+        """
         self._db = db
         self._settings = settings
         self._clock = clock
@@ -79,6 +85,7 @@ class Runtime:
         self._signals = Silent() if signals is None else signals
         feed = None if signals is None else Feed(signals).event
         self._announcer = Announcer(on_event, feed)
+        self._delete_archive = delete_archive
         self._outage = Outage(clock)
         self.owner = owner_name(f"{randomness.getrandbits(48):012x}")
         self.lag = Lag()
@@ -100,6 +107,7 @@ class Runtime:
         self._executing = self._make_executing()
         self._scheduling = self._make_scheduling()
         self._due_times = DueTimes(db, self._signals, clock, self._outage) if self._schedule else None
+        self._pruning = self._make_pruning()
         self._glance_loop = Loop("glance", self._glance, clock, self._outage)
         self._reap_loop = Loop("reap", self._reap, clock, self._outage)
         if self._executing is not None:
@@ -115,6 +123,8 @@ class Runtime:
             self._executing.start(self._writer)
         if self._scheduling is not None:
             self._scheduling.start()
+        if self._pruning is not None:
+            self._pruning.start()
         self._glance_loop.start()
         self._reap_loop.start()
         if self._due_times is not None:
@@ -144,6 +154,8 @@ class Runtime:
         self._deadline = min(self._deadline, self._clock.monotonic() + seconds)
         if self._scheduling is not None:
             self._scheduling.stop(self._left())
+        if self._pruning is not None:
+            self._pruning.stop()
         recorded = True
         if self._executing is not None:
             recorded = self._stop_executing(self._executing)
@@ -203,6 +215,11 @@ class Runtime:
             self._signals,
             barred=self._holding.held,
         )
+
+    def _make_pruning(self) -> Pruning | None:
+        if not self._schedule:
+            return None
+        return Pruning(self._db, self._clock, self._outage, self.owner, self._delete_archive)
 
     # -- hearing others -------------------------------------------------------------------------
 

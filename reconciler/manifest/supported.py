@@ -12,12 +12,9 @@ from typing import Any
 ANY = frozenset[str]()
 
 NOT_YET: Mapping[str, Mapping[tuple[str, ...], frozenset[str]]] = {
-    "Project": {
-        ("history",): ANY,
-    },
+    "Project": {},
     "Server": {},
     "Task": {
-        ("history",): ANY,
         ("notify",): ANY,
     },
 }

@@ -21,12 +21,23 @@ class Guard(Model):
 
 
 class History(Model):
-    """Which executions of a task are kept; the newest always is."""
+    """Which executions of a task are kept; the newest always is, and what decides the next run."""
 
     max_age: Annotated[Seconds, Field(ge=1)] = 90 * 86_400
     """Older ones are pruned."""
     max_count: Annotated[StrictInt, Field(ge=1)] = 1000
     """Beyond this many, the oldest are pruned."""
+
+
+def kept_history(own: object, project: object) -> History:
+    """What is kept of a task: its own declared ``history`` as a whole, else its project's, else the default.
+
+    Not field by field: what a task leaves out is the language's default, also where its project says
+    otherwise, because documents leave defaults out. None: nothing was declared. Raises ValueError for what
+    is no ``history``, in a row that somebody spoilt.
+    """
+    said = project if own is None else own
+    return History() if said is None else History.model_validate(said)
 
 
 class Defaults(Model):

@@ -12,8 +12,7 @@ from itertools import islice
 from reconciler.errors import NotFound
 from reconciler.model.execution import Reason, Status
 from reconciler.model.instant import rfc3339
-from reconciler.model.project import History
-from reconciler.model.quantity import parse_duration
+from reconciler.model.project import History, kept_history
 from reconciler.report.build import overrides_of
 from reconciler.report.explain_phrases import Evidence
 from reconciler.report.explain_rules import (
@@ -30,6 +29,7 @@ from reconciler.report.timeline import Fire, fire_json, plan_of
 from reconciler.report.timing import timing_of
 from reconciler.schedule.base import Note
 from reconciler.store.listing import tasks_by_id
+from reconciler.store.prune import declared_history
 from reconciler.store.slot_rows import (
     count_rows,
     project_history,
@@ -179,14 +179,12 @@ def _pruned(conn: Connection, question: Question, found: Found) -> bool:
 
 def _kept(conn: Connection, task: TaskView) -> tuple[timedelta, int]:
     """The age and the number of executions that are kept of a task."""
-    standard = History()
-    own = task.document["spec"].get("history")
-    said = own if isinstance(own, dict) else project_history(conn, task.project_id)
+    own = declared_history(task.document)
     try:
-        age = parse_duration(said["maxAge"]) if "maxAge" in said else standard.max_age
-        return timedelta(seconds=age), int(said.get("maxCount", standard.max_count))
-    except (TypeError, ValueError):
-        return timedelta(seconds=standard.max_age), standard.max_count
+        kept = kept_history(own, project_history(conn, task.project_id))
+    except ValueError:
+        kept = History()
+    return timedelta(seconds=kept.max_age), kept.max_count
 
 
 def _fires(conn: Connection, question: Question) -> tuple[Fire, ...]:

@@ -5,9 +5,7 @@ Each read is a bounded walk along one index, named to the servers with FORCE IND
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any
 
 from sqlalchemy import Connection, Select, func, select
 
@@ -16,6 +14,7 @@ from reconciler.store.executions import executions_by_id
 from reconciler.store.ids import first_id_at
 from reconciler.store.listing import revisions_by_id
 from reconciler.store.overview import BY_SLOT
+from reconciler.store.prune import declared_history
 from reconciler.store.tables import Execution, Project, Revision
 from reconciler.store.views import ExecutionView, RevisionView
 
@@ -90,11 +89,10 @@ def count_rows(conn: Connection, task_id: int, most: int) -> int:
     return int(conn.execute(select(func.count()).select_from(some)).scalar_one())
 
 
-def project_history(conn: Connection, project_id: int) -> Mapping[str, Any]:
-    """A project's ``history`` as it was declared; empty where it says nothing."""
+def project_history(conn: Connection, project_id: int) -> object:
+    """A project's ``history`` as it was declared; None where it says nothing."""
     spec = conn.execute(select(Project.spec).where(Project.id == project_id)).scalar_one_or_none()
-    found = (spec.get("spec", spec) if isinstance(spec, dict) else {}).get("history")
-    return found if isinstance(found, dict) else {}
+    return declared_history(spec)
 
 
 def _of_task(index: str) -> Select[int]:

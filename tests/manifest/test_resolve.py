@@ -123,7 +123,7 @@ def test_a_mistake_in_defaults_is_reported_once_in_the_project(tmp_path: Path) -
         timout: 1h
         schedule: "61 * * * *"
         server: db-2
-        history: {maxCount: 3}
+        history: {maxCount: 0}
         script: {file: none.sh}
       server: {port: "22", usrname: deploy}
     """
@@ -134,7 +134,7 @@ def test_a_mistake_in_defaults_is_reported_once_in_the_project(tmp_path: Path) -
         "p.yaml:8:7 unknown-field",
         "p.yaml:9:18 schedule-invalid",
         "p.yaml:10:15 unknown-server",
-        "p.yaml:11:16 not-supported-yet",
+        "p.yaml:11:27 out-of-range",
         "p.yaml:12:22 script-no-such-file",
         "p.yaml:13:20 wrong-type",
         "p.yaml:13:26 unknown-field",
