@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from reconciler.controller.events import Listener
     from reconciler.controller.reconcile import Report
     from reconciler.controller.service import Service
+    from reconciler.execute.doctor import Doctor
     from reconciler.execute.executors import Executors
     from reconciler.record.archive import Archives
     from reconciler.record.prune import Pruner
@@ -140,7 +141,7 @@ def executors(settings: Settings, clock: Clock) -> Executors:
     kept = archives(settings, clock)
     if settings.archive is not None:
         threading.Thread(target=_check, args=(kept,), name="archive", daemon=True).start()
-    return Executors(settings, clock, archive=kept.open)
+    return Executors(settings, clock, archive=kept.open, randomness=random.Random())
 
 
 def _check(archives: Archives) -> None:
@@ -148,6 +149,18 @@ def _check(archives: Archives) -> None:
         archives.check()
     except Temporary as error:
         log.warning("%s; until then whole outputs are not kept (%s)", error.message, error.hint)
+
+
+@contextmanager
+def doctor(settings: Settings, clock: Clock) -> Iterator[Doctor]:
+    """What examines servers from here, for the block."""
+    from reconciler.execute.doctor import Doctor
+
+    one = Doctor(settings, clock, randomness=random.Random())
+    try:
+        yield one
+    finally:
+        one.close()
 
 
 def service(

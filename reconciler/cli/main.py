@@ -33,6 +33,7 @@ COMMANDS = {
     "up": "everything in one process: reconcile on change, schedule, execute",
     "controller": "reconcile, schedule and (unless --no-execute) execute",
     "worker": "execute waiting runs",
+    "doctor": "examine servers: reached, entered, fit to run what is declared",
     "db": "upgrade or check the database's schema",
     "settings": "what is in force, and where each value came from",
     "schema": "write the JSON Schemas of the manifests",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from reconciler.dispatch.routes import MAX_JUMPS, plain_name, route_to
 from reconciler.model.enums import Concurrency
 from reconciler.model.execution import Hop, Reason, Status, Trigger
 from reconciler.model.server import ServerSpec
@@ -14,8 +15,6 @@ from reconciler.store import claims, takes
 from reconciler.store.engine import Connection
 from reconciler.store.specs import SpecSpoilt, whole_task_spec
 from reconciler.store.takes import WaitingRow
-
-MAX_JUMPS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +159,7 @@ def _with_jumps(connection: Connection, candidates: list[Candidate], dead: list[
     hops = _hops(connection, candidates)
     found = []
     for candidate in candidates:
-        route = _route(candidate, hops)
+        route = route_to(candidate.row.server_columns.name, candidate.server.jump, hops)
         if isinstance(route, str):
             dead.append(Dead(candidate.row.id, Status.FAILED, Reason.START_FAILED, route))
         else:
@@ -171,7 +170,7 @@ def _with_jumps(connection: Connection, candidates: list[Candidate], dead: list[
 def _hops(connection: Connection, candidates: Sequence[Candidate]) -> dict[str, Hop]:
     """Every server on the way to one of these, by name."""
     hops: dict[str, Hop] = {}
-    wanted = {_plain(candidate.server.jump) for candidate in candidates if candidate.server.jump}
+    wanted = {plain_name(candidate.server.jump) for candidate in candidates if candidate.server.jump}
     for _ in range(MAX_JUMPS):
         if not wanted:
             break
@@ -180,27 +179,6 @@ def _hops(connection: Connection, candidates: Sequence[Candidate]) -> dict[str, 
                 hops[name] = Hop(name, takes.server_spec_of(columns))
             except SpecSpoilt:
                 continue
-        jumps = {_plain(hop.spec.jump) for hop in hops.values() if hop.spec.jump}
+        jumps = {plain_name(hop.spec.jump) for hop in hops.values() if hop.spec.jump}
         wanted = jumps - hops.keys() - wanted
     return hops
-
-
-def _route(candidate: Candidate, hops: Mapping[str, Hop]) -> tuple[Hop, ...] | str:
-    """The hops to dial, first one first; or what is wrong with the way."""
-    route: list[Hop] = []
-    name = candidate.row.server_columns.name
-    jump = candidate.server.jump
-    while jump is not None:
-        hop = hops.get(_plain(jump))
-        if hop is None:
-            return f"server {_plain(jump)!r}, the jump to {name!r}, is not there or holds no valid spec"
-        if hop in route or len(route) == MAX_JUMPS:
-            return f"the jumps to server {name!r} go round in a circle"
-        route.insert(0, hop)
-        jump = hop.spec.jump
-    return tuple(route)
-
-
-def _plain(reference: str | None) -> str:
-    """A server's own name, which is unique in the database, of ``project/name``."""
-    return (reference or "").rpartition("/")[2]

@@ -67,7 +67,7 @@ def start_script(job: Job, secrets: Mapping[str, bytes]) -> bytes:
         b"r_tree=" + _quoted("tree.sh"),
         b"r_parent=$PPID" if spec.run_as is not None else b"r_parent=",
         b"r_name=%s r_text=%s" % (quote(name), quote(text if interpreter else "")),
-        _text("start.sh"),
+        shell_text("start.sh"),
         # from here on the names belong to the command
         b'set -- "$$" "${r_start:--}" "${r_session:--}" "$r_place"',
         b"unset " + _TEMPORARY,
@@ -89,11 +89,11 @@ def end_script(job: Job, root: Root | None, grace: float) -> bytes:
     known = root or Root("", "", "")
     values = [b"" if value == "-" else value.encode() for value in (known.pid, known.start, known.session)]
     found = b"r_root=%s r_start=%s r_session=%s" % tuple(map(quote, values))
-    return b"\n".join([b"{", assignments, found, _text("tree.sh"), _text("end.sh"), b"}", b""])
+    return b"\n".join([b"{", assignments, found, shell_text("tree.sh"), shell_text("end.sh"), b"}", b""])
 
 
 @cache
-def _text(name: str) -> bytes:
+def shell_text(name: str) -> bytes:
     """A script without comments and indents: shells that read byte by byte have less to read."""
     text = resources.files("reconciler.execute").joinpath("sh", name).read_text(encoding="utf-8")
     return _COMMENT.sub("", text).strip().encode()
@@ -101,4 +101,4 @@ def _text(name: str) -> bytes:
 
 @cache
 def _quoted(name: str) -> bytes:
-    return quote(_text(name))
+    return quote(shell_text(name))

@@ -31,6 +31,14 @@ PAUSES_SECONDS = (0.2, 0.4, 0.8, 1.6)
 """Before each new try at a server that turned us away."""
 
 
+Done = Callable[[str, str], None]
+"""Hears of each step of a dial that came off (reach, host-key, login), and what was seen."""
+
+
+def quiet(step: str, seen: str) -> None:
+    """Nobody wants to hear of the steps."""
+
+
 class TurnedAway(Passing):
     """The server hung up before it said who it is, as sshd does beyond MaxStartups: soon it may not."""
 
@@ -178,18 +186,24 @@ def dial(
     known_hosts: KnownHosts,
     secrets: SecretResolver,
     patience: Patience,
+    done: Done = quiet,
 ) -> Link:
     """A connection on what ``way`` gives, a few times if the server turns us away. Raises Fault."""
     for pause in PAUSES_SECONDS:
         try:
-            return establish(hop, way(), known_hosts, secrets, patience)
+            return establish(hop, way(), known_hosts, secrets, patience, done)
         except TurnedAway:
             patience.pause(pause)
-    return establish(hop, way(), known_hosts, secrets, patience)
+    return establish(hop, way(), known_hosts, secrets, patience, done)
 
 
 def establish(
-    hop: Hop, sock: Any, known_hosts: KnownHosts, secrets: SecretResolver, patience: Patience
+    hop: Hop,
+    sock: Any,
+    known_hosts: KnownHosts,
+    secrets: SecretResolver,
+    patience: Patience,
+    done: Done = quiet,
 ) -> Link:
     """An ssh connection on ``sock`` (taken over), the host's key verified, logged in. Raises Fault."""
     try:
@@ -200,10 +214,12 @@ def establish(
         raise
     try:
         _negotiate(link, hop, trust, patience)
-        _verify(link, hop, trust)
+        done("reach", f"{hop.spec.host}:{hop.spec.port}, {link.remote_version}")
+        done("host-key", f"{_verify(link, hop, trust)}, as in {trust.source}")
         patience.stage = f"{hop.spec.host}:{hop.spec.port} fell silent during the login"
         link.auth_timeout = patience.left + 5.0
         log_in(link, hop, secrets, patience.check)
+        done("login", f"{hop.spec.username} {_way_in(hop)}")
     except BaseException:
         discard(link)
         raise
@@ -261,9 +277,17 @@ def _negotiate(link: Link, hop: Hop, trust: Trust, patience: Patience) -> None:
     raise fault_of(error, where) from error
 
 
-def _verify(link: Link, hop: Hop, trust: Trust) -> None:
+def _way_in(hop: Hop) -> str:
+    if hop.spec.auth is None:
+        return "by the ssh agent"
+    return "by password" if hop.spec.auth.password is not None else "by key"
+
+
+def _verify(link: Link, hop: Hop, trust: Trust) -> Key:
+    """The key that the server showed. Raises Fault host-key if it is not a known one."""
     shown = link.get_remote_server_key()
     key = Key(shown.get_name(), shown.asbytes())
     problem = trust.problem(key, f"{hop.name} ({hop.spec.host}:{hop.spec.port})")
     if problem is not None:
         raise Fault(Reason.HOST_KEY, problem)
+    return key

@@ -8,13 +8,14 @@ import threading
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 from weakref import WeakValueDictionary
 
 from reconciler.clock import Clock
 from reconciler.execute.fault import Fault
 from reconciler.execute.secrets import SecretResolver
 from reconciler.execute.ssh.connection import Connection, Gone
-from reconciler.execute.ssh.dial import GLANCE_SECONDS, Patience, await_greeting, connect, dial
+from reconciler.execute.ssh.dial import GLANCE_SECONDS, Done, Patience, await_greeting, connect, dial, quiet
 from reconciler.execute.ssh.faults import Passing
 from reconciler.execute.ssh.hostkeys import KnownHosts
 from reconciler.execute.ssh.line import Line
@@ -93,9 +94,11 @@ class Connections:
         self._closing = threading.Event()
         self._keeper: threading.Thread | None = None
 
-    def patience(self, hops: tuple[Hop, ...], stop: threading.Event) -> Patience:
-        """The time that a start on the last of ``hops`` has."""
-        return Patience(self._clock, START_SECONDS, stop, self._closing, hops[-1].name)
+    def patience(
+        self, hops: tuple[Hop, ...], stop: threading.Event, seconds: float | None = None
+    ) -> Patience:
+        """The time that a start on the last of ``hops`` has, or ``seconds``."""
+        return Patience(self._clock, seconds or START_SECONDS, stop, self._closing, hops[-1].name)
 
     def borrow(self, hops: tuple[Hop, ...], patience: Patience) -> Connection:
         """A usable connection to the last of ``hops`` through the others, held for the caller to release.
@@ -121,9 +124,12 @@ class Connections:
         finally:
             line.dialling.release()
 
-    def extra(self, hops: tuple[Hop, ...], patience: Patience) -> Connection:
-        """A new connection for one user, closed when that one releases it. Raises as `borrow` does."""
-        connection = self._reach(hops, patience)
+    def extra(self, hops: tuple[Hop, ...], patience: Patience, done: Done = quiet) -> Connection:
+        """A new connection for one user, closed when that one releases it. Raises as `borrow` does.
+
+        ``done`` hears of each step: reach, host-key, login.
+        """
+        connection = self._reach(hops, patience, done)
         connection.hold()
         connection.retire()
         self._watch(connection)
@@ -203,12 +209,13 @@ class Connections:
         if self._closing.is_set():
             connection.close("reconciler is shutting down")
 
-    def _reach(self, hops: tuple[Hop, ...], patience: Patience) -> Connection:
+    def _reach(self, hops: tuple[Hop, ...], patience: Patience, done: Done = quiet) -> Connection:
         hop = hops[-1]
         address = (key_of(hops[:-1]), hop.spec.host, hop.spec.port)
         if len(hops) == 1:
+            way: Callable[[], Any] = partial(connect, hop, patience)
             with self._slot(address, DIALS_PER_HOST, patience):
-                link = dial(hop, partial(connect, hop, patience), self._known_hosts, self._secrets, patience)
+                link = dial(hop, way, self._known_hosts, self._secrets, patience, done)
             return Connection(hop, link, None, self._clock)
         while True:
             try:
@@ -221,7 +228,7 @@ class Connections:
             try:
                 with self._slot(address, DIALS_PER_HOST, patience), contextlib.ExitStack() as login:
                     way = partial(self._way, jump, hops, login, patience)
-                    link = dial(hop, way, self._known_hosts, self._secrets, patience)
+                    link = dial(hop, way, self._known_hosts, self._secrets, patience, done)
                 return Connection(hop, link, jump, self._clock)
             except Gone:
                 jump.release()
