@@ -21,6 +21,7 @@ log = logging.getLogger("reconciler.archive")
 
 if TYPE_CHECKING:
     from reconciler.cache.place import Place
+    from reconciler.cache.rows import KnownRows
     from reconciler.cache.signals import Signals
     from reconciler.controller.events import Listener
     from reconciler.controller.reconcile import Report
@@ -88,6 +89,16 @@ def wake_others(settings: Settings, clock: Clock) -> None:
         from reconciler.cache.link import wake_others
 
         wake_others(place, clock, _name())
+
+
+def known_rows(settings: Settings, clock: Clock) -> KnownRows | None:
+    """Ledger rows that other reports read before; None without Redis."""
+    place = _redis(settings)
+    if place is None:
+        return None
+    from reconciler.cache.rows import KnownRows
+
+    return KnownRows(place, clock)
 
 
 def _redis(settings: Settings) -> Place | None:

@@ -44,7 +44,12 @@ class Place:
 
     def state_key(self, task_id: int) -> str:
         """HASH: the current or last execution of a task."""
-        return f"{self.prefix}:task:execution:{task_id}"
+        return f"{self.state_key_start}{task_id}"
+
+    @property
+    def state_key_start(self) -> str:
+        """What all ``state_key``s begin with."""
+        return f"{self.prefix}:task:execution:"
 
     def client(self) -> Redis:
         """A client that has not connected yet; raises SettingsInvalid for options that there are not."""

@@ -35,7 +35,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
             "status --write-to is not supported yet",
             hint=f"`reconciler status -o markdown > {args.write_to}` writes it once",
         )
-    from reconciler.bootstrap import database
+    from reconciler.bootstrap import database, known_rows
     from reconciler.cli.tables import painter, print_items, print_lines
     from reconciler.clock import SystemClock
     from reconciler.report.build import status_report
@@ -44,8 +44,10 @@ def run(args: argparse.Namespace, console: Console) -> int:
     from reconciler.report.status_text import status_text
 
     settings = settings_of(args)
-    with database(settings) as db:
-        report = status_report(db, SystemClock().now(), timedelta(seconds=settings.late_after))
+    clock = SystemClock()
+    rows = known_rows(settings, clock)
+    with database(settings, clock) as db:
+        report = status_report(db, clock.now(), timedelta(seconds=settings.late_after), rows)
     if args.output == "json":
         shape = status_json(report)
         objects = shape.pop("objects")

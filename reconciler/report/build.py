@@ -19,7 +19,7 @@ from reconciler.report.timeline import Planned, plan_of
 from reconciler.store.engine import Database
 from reconciler.store.executions import tails
 from reconciler.store.listing import all_servers, all_tasks, list_projects, stored_conditions, suspensions
-from reconciler.store.overview import TaskRuns, recorded_slots, server_contacts, task_runs
+from reconciler.store.overview import KnownRows, TaskRuns, recorded_slots, server_contacts, task_runs
 from reconciler.store.views import Connection, OutputView, ProjectView, ServerView, SuspensionView, TaskView
 
 _EVERY = 1_000_000
@@ -28,14 +28,16 @@ _TAILS = 50
 _LINES = 5
 
 
-def status_report(db: Database, now: datetime, late_after: timedelta) -> StatusReport:
-    """Everything that is declared, at one instant of the database."""
+def status_report(
+    db: Database, now: datetime, late_after: timedelta, rows: KnownRows | None = None
+) -> StatusReport:
+    """Everything that is declared, at one instant of the database; ``rows`` may spare reading some of it."""
     with db.snapshot() as conn, _without_collector():
         projects = list_projects(conn, limit=_EVERY).items
         servers, tasks = all_servers(conn), all_tasks(conn)
         objects = judge_projects(conn, projects)
         objects += judge_servers(conn, servers, every=True)
-        objects += with_tails(conn, judge_tasks(conn, tasks, now, late_after, every=True))
+        objects += with_tails(conn, judge_tasks(conn, tasks, now, late_after, every=True, rows=rows))
     return StatusReport(now, tuple(objects))
 
 
@@ -69,10 +71,16 @@ def judge_servers(
 
 
 def judge_tasks(
-    conn: Connection, tasks: Sequence[TaskView], now: datetime, late_after: timedelta, *, every: bool = False
+    conn: Connection,
+    tasks: Sequence[TaskView],
+    now: datetime,
+    late_after: timedelta,
+    *,
+    every: bool = False,
+    rows: KnownRows | None = None,
 ) -> list[ObjectStatus]:
     """The status of these tasks, in their order."""
-    runs = task_runs(conn, tasks, every=every)
+    runs = task_runs(conn, tasks, every=every, rows=rows)
     overrides = _Overrides(suspensions(conn, now))
     overdue = _overdue(conn, tasks, runs, overrides, now, late_after)
     return [
