@@ -3,6 +3,8 @@
 .DELETE_ON_ERROR:
 
 BIN := .venv/bin
+# What a developer sets to keep folders clean makes every process of the tests compile this package again.
+unexport PYTHONDONTWRITEBYTECODE
 # Words for pytest, e.g. make test ARGS="tests/store -k claim"
 ARGS ?=
 # Worker processes of pytest; each has database servers of its own.

@@ -6,11 +6,11 @@ Rooms are imported inside the functions, so that a command pays only for what it
 from __future__ import annotations
 
 import logging
+import os
 import random
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reconciler.clock import Clock, SystemClock
@@ -23,9 +23,11 @@ if TYPE_CHECKING:
     from reconciler.cache.place import Place
     from reconciler.cache.rows import KnownRows
     from reconciler.cache.signals import Signals
-    from reconciler.controller.events import Listener
+    from reconciler.controller.events import Listener as EventListener
+    from reconciler.controller.http import Listener
     from reconciler.controller.reconcile import Report
     from reconciler.controller.service import Service
+    from reconciler.controller.sources import TreeSource
     from reconciler.execute.doctor import Doctor
     from reconciler.execute.executors import Executors
     from reconciler.record.archive import Archives
@@ -174,28 +176,57 @@ def doctor(settings: Settings, clock: Clock) -> Iterator[Doctor]:
         one.close()
 
 
+def listener(settings: Settings, clock: Clock, service: Service) -> Listener | None:
+    """The port of a long-running process; None where the settings ask for none.
+
+    Raises SettingsInvalid and SecretUnavailable.
+    """
+    if settings.listen is None:
+        return None
+    from reconciler.controller.http import Listener, Route
+    from reconciler.controller.webhook import Webhooks
+
+    routes: dict[tuple[str, str], Route] = {}
+    shared = secret(settings, settings.webhook_secret)
+    if shared is not None:
+        routes["POST", "/hooks/git"] = Route(Webhooks(shared, clock, service.pushed).handle, guarded=False)
+    return Listener(settings.listen, routes, secret(settings, settings.token))
+
+
+def secret(settings: Settings, reference: Mapping[str, str] | None) -> str | None:
+    """The value behind a reference of the settings."""
+    if reference is None:
+        return None
+    from reconciler.execute.secrets import SecretResolver
+
+    return os.fsdecode(
+        SecretResolver(os.environ, settings.secrets_dir, settings.providers).resolve(reference)
+    )
+
+
 def service(
     db: Database,
     settings: Settings,
     clock: Clock,
     *,
     person: str,
-    trees: Sequence[Path] = (),
+    sources: Sequence[TreeSource] = (),
     interval: float = 30.0,
     schedule: bool = True,
     executor: Executors | None = None,
-    on_event: Listener | None = None,
+    on_event: EventListener | None = None,
     on_report: Callable[[Report], None] | None = None,
 ) -> Service:
-    """A long-running process: keeps ``trees`` applied, schedules, and executes where ``executor`` is given.
+    """A long-running process: keeps ``sources`` applied, schedules, and executes where ``executor`` is given.
 
     ``person`` (user@host) is written as who applied; ``interval`` is in seconds.
     """
     from reconciler.controller.reconcile import Reconciler
     from reconciler.controller.runtime import Runtime
-    from reconciler.controller.service import Kept, Service
+    from reconciler.controller.service import Service
 
     randomness = random.Random()
+    end = threading.Event()
     runtime = Runtime(
         db,
         settings,
@@ -214,20 +245,18 @@ def service(
         if on_report is not None:
             on_report(report)
 
-    kept = [
-        Kept(
-            path,
-            Reconciler(
-                db,
-                path,
-                clock,
-                randomness,
-                owner=runtime.owner,
-                applied_by=person,
-                interval=interval,
-                tell=tell,
-            ),
+    reconcilers = [
+        Reconciler(
+            db,
+            source,
+            clock,
+            randomness,
+            owner=runtime.owner,
+            applied_by=person,
+            interval=interval,
+            tell=tell,
+            stop=end,
         )
-        for path in trees
+        for source in sources
     ]
-    return Service(runtime, kept, clock)
+    return Service(runtime, reconcilers, clock, end)

@@ -9,12 +9,14 @@
     │   ├── CacheUnavailable             Redis; every caller treats it as a miss
     │   ├── ArchiveUnavailable           the place of whole outputs cannot be used; no run fails for it
     │   ├── SpoolFull                    this machine's disk takes no more records
+    │   ├── SourceUnavailable            a repository that does not answer
     │   └── LockHeld                     someone else applies this project          exit 5
     └── Permanent                        retrying changes nothing: tell the person
         ├── UsageError                   wrong arguments                            exit 64
         ├── SettingsInvalid              every problem of the settings at once
         ├── ManifestsInvalid             every problem of the tree at once
         ├── SourceUnreadable             the path or repository cannot be read
+        ├── SourceUntrusted              the commit is not signed as it must be
         ├── DatabaseOutdated             older than the program: `reconciler db upgrade`
         ├── DatabaseTooNew               newer than the program
         ├── DatabaseForbidden            the user lacks a right
@@ -99,6 +101,12 @@ class SpoolFull(Temporary):
     code = "spool-full"
 
 
+class SourceUnavailable(Temporary):
+    """A repository does not answer; the last good state goes on."""
+
+    code = "source-unavailable"
+
+
 class LockHeld(Temporary):
     """Someone else holds the project's lock; ``details`` has ``owner`` and ``until``."""
 
@@ -135,6 +143,12 @@ class SourceUnreadable(Permanent):
     """A path or repository that should hold manifests cannot be read."""
 
     code = "source-unreadable"
+
+
+class SourceUntrusted(Permanent):
+    """A commit is unsigned, or its signer is not allowed; ``details["reason"]`` is a `Distrust`."""
+
+    code = "source-untrusted"
 
 
 class DatabaseOutdated(Permanent):

@@ -30,6 +30,18 @@ _LONGEST_PREFIX = 800
 
 
 @dataclass(frozen=True, slots=True)
+class GitTable:
+    """A ``[git.NAME]`` table: how to get into repositories whose URL begins with ``url``."""
+
+    url: str
+    username: str = "git"
+    password: Mapping[str, str] | None = None
+    """A secret's reference, ``{env = "NAME"}``: a token or password for https."""
+    ssh_key: Path | None = None
+    known_hosts: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Everything in force. ``origins`` maps a field to ``default``, the variable or the file it came from."""
 
@@ -63,6 +75,14 @@ class Settings:
     """Secret providers: name → command; the secret's name is appended as the last argument."""
     notify: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """[notify.NAME] tables."""
+    git: Mapping[str, GitTable] = field(default_factory=dict)
+    """[git.NAME] tables."""
+    listen: str | None = None
+    """``host:port`` of health, metrics and webhooks; None: nothing listens."""
+    token: Mapping[str, str] | None = None
+    """The reference of the secret that callers from beyond this machine must show."""
+    webhook_secret: Mapping[str, str] | None = None
+    """The reference of the secret by which webhooks are signed; None: they are refused."""
     secret_names: tuple[str, ...] = ()
     """NAME of every RECONCILER_SECRET_NAME that is set; their values are read when a run needs them."""
     origins: Mapping[str, str] = field(default_factory=dict)
@@ -108,6 +128,25 @@ def _spool_size(value: object) -> int:
     if size < SMALLEST_SPOOL:
         raise ValueError(f"at least {format_size(SMALLEST_SPOOL)} is expected: one run may leave as much")
     return size
+
+
+def _reference(value: object) -> Mapping[str, str]:
+    """``env:NAME``, or in the file ``{env = "NAME"}``."""
+    if isinstance(value, str):
+        provider, _, name = value.partition(":")
+        value = {provider: name}
+    if isinstance(value, dict) and len(value) == 1:
+        ((provider, name),) = value.items()
+        if isinstance(name, str) and provider and name:
+            return {str(provider): name}
+    raise ValueError('the reference of a secret is expected, such as env:NAME or {env = "NAME"}')
+
+
+def _address(value: object) -> str:
+    host, _, port = _text(value).rpartition(":")
+    if not host or not port.isascii() or not port.isdigit() or not 0 <= int(port) <= 65_535:
+        raise ValueError("an address is expected, such as 127.0.0.1:9187")
+    return f"{host}:{port}"
 
 
 def _log(value: object) -> str:
@@ -169,7 +208,14 @@ _PARSERS: dict[str, Callable[[object], Any]] = {
     "late_after": _duration,
     "workers": _count,
     "log": _log,
+    "listen": _address,
+    "token": _reference,
+    "webhook_secret": _reference,
 }
+
+
+_TABLES = frozenset({"providers", "notify", "git"})
+"""What only the file can hold."""
 
 
 def load_settings(
@@ -202,14 +248,15 @@ def load_settings(
             origins[name] = origin
         except ValueError as error:
             problems.append(f"{name} (from {origin}): {error}")
-    for name in ("providers", "notify"):
+    for name in _TABLES:
         origins[name] = str(path) if name in table else "default"
     values["providers"] = _providers(table.get("providers", {}), problems)
     values["notify"] = _tables(table.get("notify", {}), problems)
+    values["git"] = _git_tables(table.get("git", {}), problems)
     values["secret_names"] = tuple(
         sorted(name.removeprefix(SECRET_PREFIX) for name in environment if name.startswith(SECRET_PREFIX))
     )
-    known = _PARSERS.keys() | {"providers", "notify"}
+    known = _PARSERS.keys() | _TABLES
     problems += [f"{path}: unknown setting {key!r}" for key in table if key not in known]
     if problems:
         raise SettingsInvalid(
@@ -248,6 +295,33 @@ def _tables(table: object, problems: list[str]) -> dict[str, Mapping[str, Any]]:
     return dict(table)
 
 
+_GIT_PARSERS: dict[str, Callable[[object], Any]] = {
+    "url": _text,
+    "username": _text,
+    "password": _reference,
+    "ssh_key": _path,
+    "known_hosts": _path,
+}
+
+
+def _git_tables(table: object, problems: list[str]) -> dict[str, GitTable]:
+    found: dict[str, GitTable] = {}
+    for name, given in table.items() if isinstance(table, dict) else ():
+        values: dict[str, Any] = {}
+        for key, raw in given.items() if isinstance(given, dict) else ():
+            try:
+                values[key] = _GIT_PARSERS[key](raw)
+            except KeyError:
+                problems.append(f"git.{name}: unknown setting {key!r}; known are {', '.join(_GIT_PARSERS)}")
+            except ValueError as error:
+                problems.append(f"git.{name}.{key}: {error}")
+        if "url" in values and values.keys() <= _GIT_PARSERS.keys():
+            found[name] = GitTable(**values)
+        elif "url" not in values:
+            problems.append(f"git.{name}: `url` is missing, such as 'https://git.example/ops/'")
+    return found
+
+
 def describe_settings(settings: Settings) -> list[dict[str, Any]]:
     """What is in force and where it came from, secrets masked: name, variable, value, origin."""
     rows = []
@@ -282,7 +356,9 @@ def _shown(name: str, value: Any) -> Any:
         return format_size(value)
     if name in ("database_url", "redis_url", "archive") and value is not None:
         return mask_url(value)
-    if name == "notify":
+    if name in ("token", "webhook_secret") and value is not None:
+        return ":".join(*value.items())
+    if name in ("notify", "git"):
         # a table may hold URLs with tokens: only its names are shown
         return sorted(value)
     if name == "providers":

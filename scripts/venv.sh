@@ -43,7 +43,8 @@ if ! { [[ -x .venv/bin/python ]] && fits .venv/bin/python; }; then
 fi
 
 if has_uv; then
-  pip=(uv pip install --quiet --python .venv/bin/python)
+  # Compiled once here, or else, where nobody may write later, at every start: seconds for each command.
+  pip=(uv pip install --quiet --compile-bytecode --python .venv/bin/python)
 else
   # A venv that uv made has no pip of its own.
   .venv/bin/python -m pip --version >/dev/null 2>&1 || .venv/bin/python -m ensurepip --upgrade >/dev/null

@@ -8,6 +8,7 @@ from pathlib import Path
 from reconciler.cli.common import DEFAULT_PATH
 from reconciler.cli.console import Console
 from reconciler.cli.running import add_for, add_interval, serve
+from reconciler.cli.sources import add_git
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -17,9 +18,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         nargs="*",
         metavar="PATH",
         type=Path,
-        default=[Path(DEFAULT_PATH)],
+        default=[],
         help=f"folders with manifests, each a project of its own (default: {DEFAULT_PATH})",
     )
+    add_git(parser)
     parser.add_argument("--no-execute", action="store_true", help="leave the runs to `reconciler worker`s")
     add_interval(parser)
     add_for(parser)
@@ -27,8 +29,5 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, console: Console) -> int:
     """Reconcile and schedule; any number of controllers share the work."""
-    from reconciler.manifest.source import open_source
-
-    for path in args.paths:
-        open_source(path)
-    return serve(args, console, trees=args.paths, schedule=True, execute=not args.no_execute)
+    paths = args.paths or ([] if args.git else [Path(DEFAULT_PATH)])
+    return serve(args, console, paths=paths, schedule=True, execute=not args.no_execute)

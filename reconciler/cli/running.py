@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.cli.common import duration_argument, settings_of
 from reconciler.cli.console import Console
+from reconciler.cli.sources import sources_of
 from reconciler.cli.trees import person
 from reconciler.clock import SystemClock
 
@@ -44,11 +45,14 @@ def serve(
     args: argparse.Namespace,
     console: Console,
     *,
-    trees: list[Path],
+    paths: list[Path],
     schedule: bool,
     execute: bool,
 ) -> int:
-    """Run until the time is over or a signal comes; 0 when everything that was begun is recorded."""
+    """Run until the time is over or a signal comes; 0 when everything that was begun is recorded.
+
+    ``paths`` and what ``args`` say of git are kept applied.
+    """
     from reconciler import bootstrap
     from reconciler.cli.live import Live
     from reconciler.cli.loglines import set_up_logging
@@ -57,6 +61,7 @@ def serve(
     clock = SystemClock()
     set_up_logging(settings.log, console.err)
     live = Live(console, clock, settings.log)
+    sources = sources_of(paths, args, settings, clock) if paths or getattr(args, "git", None) else []
     executors = bootstrap.executors(settings, clock) if execute else None
     with bootstrap.database(settings, clock) as db:
         service = bootstrap.service(
@@ -64,19 +69,24 @@ def serve(
             settings,
             clock,
             person=person(),
-            trees=trees,
+            sources=sources,
             interval=float(getattr(args, "interval", 30)),
             schedule=schedule,
             executor=executors,
             on_event=live.event,
             on_report=live.report,
         )
+        port = bootstrap.listener(settings, clock, service)
         with _Signals(service) as signals:
+            if port is not None:
+                live.say(f"listening on http://{port.start()}")
             service.start()
             signals.wait(args.seconds)
             if signals.came is not None:
                 live.say(f"{signals.came.name}: ending in order")
             recorded = signals.stop()
+            if port is not None:
+                port.stop()
         if executors is not None:
             executors.close()
     return 0 if recorded else 1

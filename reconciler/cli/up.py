@@ -8,6 +8,8 @@ from pathlib import Path
 from reconciler.cli.common import DEFAULT_PATH
 from reconciler.cli.console import Console
 from reconciler.cli.running import add_for, add_interval, serve
+from reconciler.cli.sources import add_git
+from reconciler.errors import UsageError
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -17,16 +19,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         metavar="PATH",
         type=Path,
-        default=Path(DEFAULT_PATH),
         help=f"folder with manifests (default: {DEFAULT_PATH})",
     )
+    add_git(parser)
     add_interval(parser)
     add_for(parser)
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
     """Watch the files, reconcile on change, schedule, execute. A PATH that is not there is an error."""
-    from reconciler.manifest.source import open_source
-
-    open_source(args.path)
-    return serve(args, console, trees=[args.path], schedule=True, execute=True)
+    if args.git and (args.path is not None or len(args.git) > 1):
+        raise UsageError(
+            "`up` keeps one tree applied: a PATH or one --git", hint="`reconciler controller` takes several"
+        )
+    paths = [] if args.git else [args.path or Path(DEFAULT_PATH)]
+    return serve(args, console, paths=paths, schedule=True, execute=True)

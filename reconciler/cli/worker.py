@@ -15,4 +15,4 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, console: Console) -> int:
     """Take runs from the database, and nothing else; any number of workers share the work."""
-    return serve(args, console, trees=[], schedule=False, execute=True)
+    return serve(args, console, paths=[], schedule=False, execute=True)

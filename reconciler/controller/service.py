@@ -1,12 +1,11 @@
-"""A whole process: trees that are kept applied beside a runtime that schedules and executes."""
+"""A whole process: sources that are kept applied beside a runtime that schedules and executes."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 from reconciler.clock import Clock
 from reconciler.controller.loop import Loop
@@ -14,6 +13,7 @@ from reconciler.controller.outage import Outage
 from reconciler.controller.reconcile import Reconciler
 from reconciler.controller.runtime import DRAIN_SECONDS, Runtime
 from reconciler.controller.watch import Watcher
+from reconciler.controller.webhook import Push
 from reconciler.errors import Temporary
 
 _PASS_SECONDS = 5.0
@@ -21,52 +21,61 @@ _PASS_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
-    """A tree and who keeps it applied."""
+class _Kept:
+    """A source's reconciler and the loop that calls it."""
 
-    path: Path
     reconciler: Reconciler
+    loop: Loop
+
+    def changed(self) -> None:
+        """Something changed at the source: look now."""
+        self.reconciler.changed()
+        self.loop.wake()
 
 
 class Service:
     """``up``, ``controller`` and ``worker`` are this with different parts. Started and stopped once each."""
 
-    def __init__(self, runtime: Runtime, trees: Sequence[Kept], clock: Clock) -> None:
+    def __init__(
+        self, runtime: Runtime, reconcilers: Sequence[Reconciler], clock: Clock, end: threading.Event
+    ) -> None:
+        """``end`` is set when it is to end, also for reconcilers that look at a slow source."""
         self.runtime = runtime
-        self._end = threading.Event()
+        self._end = end
         outage = Outage(clock)
-        self._loops: list[Loop] = []
+        self._kept: list[_Kept] = []
         self._watchers: list[Watcher] = []
-        self._trees = trees
-        for tree in trees:
-            loop = Loop(f"reconcile {tree.path}", tree.reconciler.step, clock, outage)
-            self._loops.append(loop)
-            self._watchers.append(Watcher(tree.path, _changed(tree.reconciler, loop), self._end, clock))
+        for reconciler in reconcilers:
+            source = reconciler.source
+            kept = _Kept(reconciler, Loop(f"reconcile {source.label}", reconciler.step, clock, outage))
+            self._kept.append(kept)
+            if source.watched is not None:
+                git = source.place is not None
+                self._watchers.append(Watcher(source.watched, kept.changed, end, clock, git=git))
 
     def start(self) -> None:
         """Raises the database's errors; after that every failure is survived and logged."""
         self.runtime.start()
-        for thread in (*self._loops, *self._watchers):
-            thread.start()
+        for kept in self._kept:
+            kept.loop.start()
+        for watcher in self._watchers:
+            watcher.start()
+
+    def pushed(self, push: Push) -> list[str]:
+        """A forge told of a push: look now. The labels of the sources concerned."""
+        concerned = [kept for kept in self._kept if kept.reconciler.source.concerns(push)]
+        for kept in concerned:
+            kept.changed()
+        return [kept.reconciler.source.label for kept in concerned]
 
     def stop(self, seconds: float = DRAIN_SECONDS, *, finish: bool = True) -> bool:
         """See ``Runtime.stop``; nothing is applied any more when the runs are drained."""
         self._end.set()
-        for loop in self._loops:
-            loop.end()
-        for loop in self._loops:
-            loop.join(_PASS_SECONDS)
-        for tree in self._trees:
+        for kept in self._kept:
+            kept.loop.end()
+        for kept in self._kept:
+            kept.loop.join(_PASS_SECONDS)
+        for kept in self._kept:
             with suppress(Temporary):
-                tree.reconciler.resign()
+                kept.reconciler.resign()
         return self.runtime.stop(seconds, finish=finish)
-
-
-def _changed(reconciler: Reconciler, loop: Loop) -> Callable[[], None]:
-    """Files changed: the next step looks, and happens now."""
-
-    def tell() -> None:
-        reconciler.changed()
-        loop.wake()
-
-    return tell

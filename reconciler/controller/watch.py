@@ -25,13 +25,21 @@ class Watcher(threading.Thread):
     """
 
     def __init__(
-        self, path: Path, on_change: Callable[[], None], stop: threading.Event, clock: Clock
+        self,
+        path: Path,
+        on_change: Callable[[], None],
+        stop: threading.Event,
+        clock: Clock,
+        *,
+        git: bool = False,
     ) -> None:
+        """``git``: the path lies in git's own folder, which is left out otherwise, as editors' files are."""
         super().__init__(name="watch", daemon=True)
         self._path = path
         self._on_change = on_change
         self._stop_event = stop
         self._clock = clock
+        self._git = git
 
     def run(self) -> None:
         """Watch until ``stop`` is set."""
@@ -51,7 +59,7 @@ class Watcher(threading.Thread):
 
         changes = watch(
             self._path,
-            watch_filter=DefaultFilter(),
+            watch_filter=None if self._git else DefaultFilter(),
             step=_QUIET_MS,
             debounce=_LONGEST_BURST_MS,
             stop_event=self._stop_event,

@@ -197,6 +197,11 @@ def run_git(path: Path, *words: str, accept: tuple[int, ...] = (0,)) -> bytes:
     return done.stdout
 
 
+def try_git(path: Path, *words: str) -> int:
+    """Only the exit code; what git prints is dropped."""
+    return _git(path, *words).returncode
+
+
 def _failure(path: Path, done: subprocess.CompletedProcess[bytes]) -> SourceUnreadable:
     words = done.stderr.decode("utf-8", "replace").strip()
     if "dubious ownership" in words:

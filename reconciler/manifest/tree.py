@@ -20,18 +20,20 @@ from reconciler.model.state import Commit, DesiredState
 class Tree:
     """A tree that was read from ``source``. ``loaded`` has its problems; ``path`` is the folder.
 
-    ``commit`` is given where the tree is a commit's own and not the folder's.
+    ``commit`` is given where the tree is a commit's own and not the folder's, ``origin`` where the folder is
+    only a copy of what it names.
     """
 
     path: Path
     loaded: Loaded
     source: Source
     commit: Commit | None = None
+    origin: str | None = None
 
     def desired(self) -> DesiredState:
         """The desired state with commit and source; raises ManifestsInvalid, or SourceUnreadable from git."""
         state = self.loaded.valid_state()
-        where = git_source(self.path) or str(self.path.resolve())
+        where = self.origin or git_source(self.path) or str(self.path.resolve())
         return replace(state, commit=self.commit or git_commit(self.path), source=where)
 
     def placed(self, problems: Iterable[Mapping[str, Any]]) -> tuple[Problem, ...]:
@@ -59,3 +61,14 @@ def read_commit(path: Path, revision: str) -> Tree:
     inside = os.path.relpath(os.path.realpath(path), root)
     source = GitTree(root, revision, "" if inside == "." else inside)
     return Tree(path if path.is_dir() else root, load_tree(source), source, source.commit)
+
+
+def read_clone(clone: Path, commit: str, inside: str, branch: str, origin: str) -> Tree:
+    """Read the folder ``inside`` a commit of a clone that has no work tree; raises SourceUnreadable.
+
+    ``branch`` is the one whose head the commit was, ``origin`` what the clone is a copy of.
+    """
+    tree = GitTree(clone, commit, inside)
+    loaded = load_tree(tree)
+    head = tree.commit
+    return Tree(clone, loaded, tree, None if head is None else replace(head, branch=branch), origin)

@@ -151,3 +151,18 @@ def _new_id(result: CursorResult[Any]) -> int:
     key = result.inserted_primary_key
     assert key is not None  # of a single INSERT the driver always knows it
     return int(key[0])
+
+
+def find_project(connection: Connection, name: str | None, source: str | None) -> int | None:
+    """The id of the project of that name, else of the one last applied from ``source``."""
+    by_name = select(Project.id).where(Project.name == name)
+    found = connection.execute(by_name).scalar_one_or_none() if name is not None else None
+    if found is not None or source is None:
+        return found
+    by_source = select(Project.id).where(Project.source == source[:PLACE]).order_by(Project.id).limit(1)
+    return connection.execute(by_source).scalar_one_or_none()
+
+
+def applied_commit(connection: Connection, name: str) -> str | None:
+    """The commit that the project of that name was last applied from."""
+    return connection.execute(select(Project.commit).where(Project.name == name)).scalar_one_or_none()

@@ -41,7 +41,10 @@ class Program:
         self.folder = folder
         # nothing of the caller's own settings, and no colour
         self.environment = {
-            name: value for name, value in os.environ.items() if not name.startswith("RECONCILER_")
+            name: value
+            for name, value in os.environ.items()
+            # without bytecode every command would compile the whole package
+            if not name.startswith("RECONCILER_") and name != "PYTHONDONTWRITEBYTECODE"
         } | {"PYTHONPATH": str(ROOT), "RECONCILER_ALLOW_LOCAL": "1", **environment}
         if database is not None:
             self.environment["RECONCILER_DATABASE_URL"] = database
@@ -123,7 +126,7 @@ def write_tree(folder: Path, files: Mapping[str, str]) -> Path:
     return folder
 
 
-def eventually(check: Any, seconds: float = 20, pause: float = 0.1) -> Any:
+def eventually(check: Any, seconds: float = 60, pause: float = 0.1) -> Any:
     """The first true value of ``check()``; fails when there is none in time."""
     until = time.monotonic() + seconds
     while True:
