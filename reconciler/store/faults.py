@@ -41,7 +41,9 @@ FORBIDDEN = {1044, 1142, 1143, 1227, 1370, 1410}
 READ_ONLY = {1290, 1792, 1836}
 UNKNOWN_DATABASE = {1049}
 NO_SUCH_TABLE = {1146, 1054}
-FULL = {1021, 1026, 1114}
+FULL = {20, 1021, 1026, 1114}
+WRITING = {3, 1030}
+"""What a storage engine says whose files cannot be written: it is no fault of the statement."""
 TOO_LONG = {1153}
 DUPLICATE = {1062, 1586}
 REFUSED = {
@@ -192,6 +194,11 @@ _UNUSABLE = (
         "is it a replica, or is a failover in progress? point the URL at the primary",
     ),
     (FULL, "the database at {place} has no space left", "make room; the transaction changed nothing"),
+    (
+        WRITING,
+        "the database at {place} cannot write its files",
+        "is its disk full or broken? its error log has more; the transaction changed nothing",
+    ),
 )
 
 

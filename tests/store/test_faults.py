@@ -106,7 +106,10 @@ def test_our_own_errors_and_the_callers_pass_unchanged() -> None:
 
 NUMBERS: list[tuple[type[ReconcilerError], set[int]]] = [
     (DatabaseBusy, faults.DEADLOCK),
-    (DatabaseUnavailable, faults.LOST | faults.FULL | faults.READ_ONLY | faults.UNKNOWN_DATABASE),
+    (
+        DatabaseUnavailable,
+        faults.LOST | faults.FULL | faults.WRITING | faults.READ_ONLY | faults.UNKNOWN_DATABASE,
+    ),
     (DatabaseForbidden, faults.LOGIN | faults.FORBIDDEN),
     (DatabaseOutdated, faults.NO_SUCH_TABLE),
     (DatabaseRejected, set(faults.REFUSED) | faults.TOO_LONG | {1064, 9999, 0}),
