@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -155,6 +156,8 @@ def test_a_database_that_is_killed_and_comes_back_loses_nothing(
         server.start()
         before = len(quick.ran)
         eventually(lambda: len(quick.ran) >= before + 20, 30)
+        alive = {thread.name for thread in threading.enumerate()}
+        assert {"schedule", "take", "keep", "follow", "glance", "reap", "record", "spool"} <= alive
         assert runtime.stop()
         assert set(quick.slots.values()) == {1}
         assert set(fleet.states()) <= {"completed", "overlap"}
