@@ -238,6 +238,8 @@ def service(
         signals=signals(settings, clock),
         delete_archive=_remover(settings, clock),
     )
+    if executor is not None:
+        executor.listen(runtime.reachability.heard)
 
     def tell(report: Report) -> None:
         if report.applied is not None:

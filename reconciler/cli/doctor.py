@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.cli.common import settings_of
 from reconciler.cli.console import CYAN, Console, paint
-from reconciler.errors import EXIT_FAILED
+from reconciler.errors import EXIT_FAILED, ReconcilerError
+from reconciler.report.reachable import NO_CONTACT
 
 if TYPE_CHECKING:
+    from reconciler.clock import Clock
     from reconciler.execute.doctor import Check, Examination, Subject
     from reconciler.report.layout import Cell
+    from reconciler.settings import Settings
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -37,11 +40,33 @@ def run(args: argparse.Namespace, console: Console) -> int:
         wanted = subjects(db, args.servers)
     with doctor(settings, clock) as one:
         found = sorted(_watched(one.examine_all(wanted), wanted, console), key=lambda item: item.subject.name)
+    _write_down(found, settings, clock, console)
     if args.output == "json":
         console.print_json({"items": [_shape(item) for item in found]})
     else:
         _print(found, console, in_full=bool(args.servers))
     return 0 if all(item.well for item in found) else EXIT_FAILED
+
+
+def _write_down(found: Sequence[Examination], settings: Settings, clock: Clock, console: Console) -> None:
+    """What this proved of each server, as its condition Reachable; where that cannot be written, let be."""
+    from reconciler.bootstrap import database
+    from reconciler.controller.reachability import Word, put_all
+
+    words = {}
+    for item in found:
+        failed = next((check for check in item.checks if check.ok is False), None)
+        if item.fault in NO_CONTACT and failed is not None:
+            words[item.subject.name] = Word(item.fault, failed.detail)
+        elif any(check.name == "shell" and check.ok is not None for check in item.checks):
+            words[item.subject.name] = Word(None, "doctor was let in")
+    if not words:
+        return
+    try:
+        with database(settings, clock) as db:
+            db.transact(lambda connection: put_all(connection, clock, words))
+    except ReconcilerError as error:
+        console.note(f"the condition Reachable is not written down: {error.message}")
 
 
 def _watched(

@@ -15,6 +15,7 @@ from reconciler.controller.holding import Holding
 from reconciler.controller.loop import Loop
 from reconciler.controller.outage import Outage
 from reconciler.controller.pruning import Pruning
+from reconciler.controller.reachability import Reachability
 from reconciler.controller.scheduling import Scheduling
 from reconciler.controller.signalling import DueTimes, Feed
 from reconciler.dispatch.dependents import Dependents
@@ -87,6 +88,7 @@ class Runtime:
         self._announcer = Announcer(on_event, feed)
         self._delete_archive = delete_archive
         self._outage = Outage(clock)
+        self.reachability = Reachability(db, clock, self._outage)
         self.owner = owner_name(f"{randomness.getrandbits(48):012x}")
         self.lag = Lag()
         self._spool = Spool(settings.state_dir / "spool", self.owner, clock, settings.spool_size)
@@ -120,6 +122,7 @@ class Runtime:
                 on_success=self._outage.succeeded,
             )
             self._writer.start()
+            self.reachability.start()
             self._executing.start(self._writer)
         if self._scheduling is not None:
             self._scheduling.start()
@@ -159,6 +162,7 @@ class Runtime:
         recorded = True
         if self._executing is not None:
             recorded = self._stop_executing(self._executing)
+        self.reachability.stop(1.0)
         self._glance_loop.end()
         self._reap_loop.end()
         if self._due_times is not None:

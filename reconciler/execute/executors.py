@@ -20,13 +20,16 @@ from reconciler.execute.mask import MIN_BYTES, maskable
 from reconciler.execute.plain import PlainRun
 from reconciler.execute.secrets import SecretResolver
 from reconciler.model.enums import Connection
-from reconciler.model.execution import Job, Outcome, Reason, Status
+from reconciler.model.execution import Hop, Job, Outcome, Reason, Status
 from reconciler.settings import Settings
 
 if TYPE_CHECKING:
     from reconciler.execute.ssh.pool import Connections
 
 _log = logging.getLogger(__name__)
+
+HostHeard = Callable[[str, Reason | None, str], None]
+"""A server's name, why it was not entered (None: it was), and that in words."""
 
 
 class Executors:
@@ -57,6 +60,7 @@ class Executors:
         self._running: dict[int, Control] = {}
         self._stopping: tuple[str, float | None] | None = None
         self._closed = False
+        self._heard: HostHeard | None = None
 
     def run(self, job: Job, control: Control) -> Outcome:
         """See `Executor.run`."""
@@ -80,6 +84,10 @@ class Executors:
 
     def recorded(self, job: Job) -> None:
         """See `Executor.recorded`: plain runs keep nothing on their host."""
+
+    def listen(self, heard: HostHeard) -> None:
+        """From now on tell ``heard`` what came of going to each server; it must return at once."""
+        self._heard = heard
 
     def stop(self, why: str, grace: float | None = None) -> None:
         """Cancel every run, present and future; their outcomes come from `run` as ever."""
@@ -139,9 +147,14 @@ class Executors:
                 raise Fault(Reason.CANCELLED, "cancelled before its start: reconciler is shutting down")
             if self._connections is None:
                 self._connections = Connections(
-                    self._secrets, self._settings.known_hosts, self._clock, self._randomness
+                    self._secrets, self._settings.known_hosts, self._clock, self._randomness, self._tell
                 )
             return SshHost(self._connections, (*job.jumps, job.server), control.waiting)
+
+    def _tell(self, hop: Hop, fault: Fault | None) -> None:
+        if self._heard is not None:
+            words = "its ssh daemon let us in" if fault is None else fault.message
+            self._heard(hop.name, None if fault is None else fault.reason, words)
 
     def _failed(self, job: Job, reason: Reason, message: str) -> Outcome:
         return Outcome(

@@ -67,7 +67,11 @@ def judge_servers(
 ) -> list[ObjectStatus]:
     """The status of these servers, in their order."""
     contacts = server_contacts(conn, servers, every=every)
-    return [judge_server(server, contacts.get(server.id)) for server in servers]
+    stored = defaultdict(list)
+    for row in stored_conditions(conn):
+        if row.kind == Kind.SERVER:
+            stored[row.object_id].append(row)
+    return [judge_server(server, contacts.get(server.id), stored[server.id]) for server in servers]
 
 
 def judge_tasks(

@@ -13,6 +13,7 @@ from reconciler.model.condition import Condition, ConditionStatus, ConditionType
 from reconciler.model.enums import Kind
 from reconciler.model.execution import Reason, State, Status
 from reconciler.report.overdue import Overdue
+from reconciler.report.reachable import NO_CONTACT, newer, reason_word
 from reconciler.report.status import ObjectStatus
 from reconciler.report.times import moment_text, span, stamp
 from reconciler.store.views import (
@@ -46,7 +47,6 @@ _WORDS: dict[str, str] = {
 
 _ORDER = list(ConditionType)
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
-_NO_CONTACT = frozenset({Reason.UNREACHABLE, Reason.AUTH_FAILED, Reason.HOST_KEY})
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +59,6 @@ class TaskFacts:
     open: tuple[ExecutionView, ...] = ()
     suspension: SuspensionView | None = None
     overdue: Overdue | None = None
-
-
-def reason_word(reason: str) -> str:
-    """A ledger's reason as a condition's: ``timed-out`` → ``TimedOut``."""
-    return "".join(part.capitalize() for part in reason.split("-"))
 
 
 def judge_task(task: TaskView, facts: TaskFacts) -> ObjectStatus:
@@ -93,9 +88,13 @@ def judge_task(task: TaskView, facts: TaskFacts) -> ObjectStatus:
     )
 
 
-def judge_server(server: ServerView, contact: ExecutionView | None) -> ObjectStatus:
-    """The status of a server; ``contact`` is the newest run there that succeeded or failed."""
-    reachable = _reachable(server, contact)
+def judge_server(
+    server: ServerView, contact: ExecutionView | None, stored: Sequence[StoredCondition] = ()
+) -> ObjectStatus:
+    """The status of a server; ``contact`` is the newest run there that succeeded or failed, ``stored`` what
+    processes wrote down of it."""
+    others = {condition.type: condition for condition in written(stored)}
+    reachable = newer(_reachable(server, contact), others.get(ConditionType.REACHABLE))
     health = {TRUE: Health.HEALTHY, FALSE: Health.DEGRADED, UNKNOWN: Health.UNKNOWN}[reachable.status]
     return ObjectStatus(
         kind=Kind.SERVER,
@@ -251,7 +250,7 @@ def _reachable(server: ServerView, contact: ExecutionView | None) -> Condition:
         text = "no run has ended there yet; `reconciler doctor` asks it"
         return Condition(kind, UNKNOWN, "NeverTried", text, None, generation)
     where = f"execution {contact.id} of {contact.task}"
-    if contact.reason in _NO_CONTACT:
+    if contact.reason in NO_CONTACT:
         return Condition(
             kind,
             FALSE,
@@ -260,8 +259,9 @@ def _reachable(server: ServerView, contact: ExecutionView | None) -> Condition:
             contact.finished_at,
             generation,
         )
-    if contact.started_at is None and contact.status != Status.SUCCESS:
-        text = f"{where} ended before the host was asked"
+    if contact.reason == Reason.LOST or (contact.started_at is None and contact.status != Status.SUCCESS):
+        ended = "was lost there" if contact.reason == Reason.LOST else "ended before the host was asked"
+        text = f"{where} {ended}"
         return Condition(
             kind, UNKNOWN, reason_word(contact.reason or "unknown"), text, contact.finished_at, generation
         )

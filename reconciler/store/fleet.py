@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from collections.abc import Collection
 
 from sqlalchemy import Connection, Text, select, type_coerce
 
+from reconciler.store.bulk import chunks
 from reconciler.store.tables import Server, Task
 from reconciler.store.takes import SERVER_SPEC, ServerColumns
 
@@ -29,7 +31,13 @@ def accounts(connection: Connection) -> dict[int, set[str]]:
     return found
 
 
-def ids_of(connection: Connection, names: set[str]) -> dict[str, int]:
-    """Live servers' ids by name."""
-    query = select(Server.name, Server.id).where(Server.deleted_at.is_(None), Server.name.in_(sorted(names)))
-    return {row[0]: row[1] for row in connection.execute(query)}
+def ids_of(connection: Connection, names: Collection[str]) -> dict[str, tuple[int, int]]:
+    """Id and generation of live servers by name."""
+    found: dict[str, tuple[int, int]] = {}
+    for chunk in chunks(sorted(names), 500):
+        query = select(Server.name, Server.id, Server.generation)
+        for name, *rest in connection.execute(
+            query.where(Server.deleted_at.is_(None), Server.name.in_(chunk))
+        ):
+            found[name] = (rest[0], rest[1])
+    return found

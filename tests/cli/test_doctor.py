@@ -119,3 +119,21 @@ def test_the_servers_of_each_database_are_found(fleet: Fleet, doctor: Command) -
     _, out, _ = doctor("web-1", "-o", "json")
     (item,) = json.loads(out)["items"]
     assert item["checks"][-1]["name"] == "sudo nobody"
+
+
+@pytest.mark.ssh
+def test_what_it_proved_is_the_condition_of_each_server(
+    doctor: Command, url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    doctor()
+    assert main(["status", "-o", "json", "--database", url]) == 0
+    objects = {item["name"]: item for item in json.loads(capsys.readouterr().out)["objects"]}
+    found = {
+        name: next(c for c in objects[name]["conditions"] if c["type"] == "Reachable")
+        for name in ("web-1", "web-2")
+    }
+    assert (found["web-1"]["status"], found["web-1"]["reason"]) == ("True", "Answered")
+    assert (found["web-2"]["status"], found["web-2"]["reason"]) == ("False", "Unreachable")
+    assert "Connection refused" in found["web-2"]["message"]
+    assert found["web-2"]["lastTransitionTime"] is not None
+    assert objects["web-2"]["health"] == "Degraded"

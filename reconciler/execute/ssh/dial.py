@@ -27,6 +27,8 @@ GLANCE_SECONDS = 0.2
 """How often a wait looks whether it is still wanted."""
 
 
+SILENCE_SECONDS = 5.0
+"""A server that has not answered for so long is called silent, while we go on waiting."""
 PAUSES_SECONDS = (0.2, 0.4, 0.8, 1.6)
 """Before each new try at a server that turned us away."""
 
@@ -50,15 +52,19 @@ class TimeIsUp(Passing):
 class Patience:
     """How long a start may still take: ``seconds`` from now, or until ``stop`` or ``closing``.
 
-    ``stage`` says what is being waited for, for the message that it did not come.
+    ``stage`` says what is being waited for, for the message that it did not come. ``on_silence`` is called
+    once, when that has taken `SILENCE_SECONDS`.
     """
+
+    on_silence: Callable[[], None] | None = None
 
     def __init__(
         self, clock: Clock, seconds: float, stop: threading.Event, closing: threading.Event, server: str
     ) -> None:
         self._clock = clock
         self._seconds = seconds
-        self._deadline = clock.monotonic() + seconds
+        self._begun = clock.monotonic()
+        self._deadline = self._begun + seconds
         self._stop = stop
         self._closing = closing
         self._server = server
@@ -88,6 +94,9 @@ class Patience:
     def check(self) -> None:
         """Raises Fault: cancelled, or unreachable when the time is over."""
         self.check_stop()
+        if self.on_silence is not None and self._clock.monotonic() > self._begun + SILENCE_SECONDS:
+            tell, self.on_silence = self.on_silence, None
+            tell()
         if not self.left:
             words = f"{self._server} was not reached within {self._seconds:.0f} s"
             raise TimeIsUp(Reason.UNREACHABLE, words + (f": {self.stage}" if self.stage else ""))

@@ -183,6 +183,7 @@ class Connections:
 
     def _dial(self, line: Line, hops: tuple[Hop, ...], patience: Patience) -> Connection:
         begun = self._clock.monotonic()
+        patience.on_silence = partial(self._say_silent, hops[-1], patience)
         try:
             connection = self._reach(hops, patience)
         except _JumpFault as fault:
@@ -198,6 +199,9 @@ class Connections:
         self._watch(connection)
         self._heard(hops[-1], None)
         return connection
+
+    def _say_silent(self, hop: Hop, patience: Patience) -> None:
+        self._heard(hop, Fault(Reason.UNREACHABLE, f"{hop.name} does not answer: {patience.stage}"))
 
     def _watch(self, connection: Connection) -> None:
         """Let the keeper look after it."""
