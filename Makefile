@@ -10,7 +10,7 @@ ARGS ?=
 # Worker processes of pytest; each has database servers of its own.
 JOBS ?= auto
 
-.PHONY: help setup-system venv test check format demo schemas docs lock bench clean
+.PHONY: help setup-system venv test check format demo schemas docs lock bench chaos-schedule clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":[^#]*## "} /^[a-z%-]+:[^#]*## / {sub(/%/, "NAME", $$1); printf "  make %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -40,6 +40,9 @@ schemas: venv ## write schemas/ from the models
 
 docs: venv ## write docs/manifest.md from the models
 	@PYTHONPATH=. $(BIN)/python scripts/manifest_reference.py
+
+chaos-schedule: venv ## kill schedulers and their database for SECONDS=180, prove the ledger (SEED=, DATABASE=mysql)
+	@$(BIN)/python -m tests.chaos.schedule --seconds $(or $(SECONDS),180) $(if $(SEED),--seed $(SEED)) --database $(or $(DATABASE),mariadb)
 
 bench: venv ## run every benchmark beside its peers (tables, and JSON in bench/results/)
 	@scripts/bench.sh
