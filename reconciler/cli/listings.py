@@ -34,6 +34,7 @@ from reconciler.store.addresses import (
     resolve_tasks,
     server_ids,
 )
+from reconciler.store.pages import ExecutionFilter
 from reconciler.store.views import Connection, ExecutionView, Page
 
 if TYPE_CHECKING:
@@ -181,7 +182,7 @@ def _executions(conn: Connection, request: Request) -> Page[ExecutionView]:
         return Page(tuple(sorted(own, key=lambda run: -run.id)))
     if own:
         raise UsageError("`get executions` takes tasks or execution ids, not both at once")
-    wanted = ledger.ExecutionFilter(
+    wanted = ExecutionFilter(
         task_ids=task_ids or None,
         server_id=_server_id(conn, request),
         project_id=_project_id(conn, request),

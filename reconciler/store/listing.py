@@ -33,6 +33,7 @@ from reconciler.store.views import (
 
 TASKS_IN_ORDER = "uq_tasks_project_id_name_server_id"
 TASKS_BY_SERVER = "ix_tasks_server_id"
+REVISIONS_OF_PROJECT = "ix_revisions_project_id_id"
 _KEYS = 1000
 
 
@@ -252,7 +253,13 @@ def list_revisions(
     after: str | None = None,
 ) -> Page[RevisionView]:
     """A page of ``RevisionView``, newest first."""
-    query = _revision_rows().order_by(Revision.id.desc()).limit(limit + 1)
+    index = "PRIMARY" if project_id is None else REVISIONS_OF_PROJECT
+    query = (
+        select(Revision.id)
+        .with_hint(Revision, f"FORCE INDEX ({index})", "mysql")
+        .order_by(Revision.id.desc())
+        .limit(limit + 1)
+    )
     if ids is not None:
         query = query.where(Revision.id.in_(ids))
     if project_id is not None:
@@ -261,9 +268,10 @@ def list_revisions(
         query = query.where(Revision.applied_at >= since)
     if after is not None:
         query = query.where(Revision.id < decode("revisions", after, (int,))[0])
-    rows = list(conn.execute(query))
-    more = encode("revisions", (rows[limit - 1].id,)) if len(rows) > limit else None
-    return Page(tuple(_revision_view(row) for row in rows[:limit]), more)
+    found = list(conn.scalars(query))
+    more = encode("revisions", (found[limit - 1],)) if len(found) > limit else None
+    views = {view.id: view for view in revisions_by_id(conn, found[:limit])}
+    return Page(tuple(views[key] for key in found[:limit] if key in views), more)
 
 
 def get_revision(conn: Connection, number: int) -> RevisionView:
@@ -282,7 +290,12 @@ def get_revision(conn: Connection, number: int) -> RevisionView:
 
 def revisions_by_id(conn: Connection, ids: Sequence[int]) -> list[RevisionView]:
     """Revisions without their changes; unknown ids are left out."""
-    return [_revision_view(row) for row in conn.execute(_revision_rows().where(Revision.id.in_(set(ids))))]
+    found: list[RevisionView] = []
+    keys = sorted(set(ids))
+    for start in range(0, len(keys), _KEYS):
+        some = Revision.id.in_(keys[start : start + _KEYS])
+        found += [_revision_view(row) for row in conn.execute(_revision_rows().where(some))]
+    return found
 
 
 def _revision_rows() -> Any:

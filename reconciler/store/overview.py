@@ -18,8 +18,9 @@ from sqlalchemy.orm import aliased
 
 from reconciler.model.execution import Reason, Status, Trigger
 from reconciler.store.decode import EXECUTION_VALUES, ExecutionReader, Labels
-from reconciler.store.executions import BY_SERVER, BY_STATE, executions_by_id
+from reconciler.store.executions import executions_by_id
 from reconciler.store.packed import SEPARATOR, packed
+from reconciler.store.pages import BY_SERVER, BY_STATE
 from reconciler.store.tables import Execution, Revision, Server, Task
 from reconciler.store.views import ExecutionView, ServerView, TaskView
 

@@ -29,8 +29,8 @@ from sqlalchemy.orm import aliased
 from reconciler.model.execution import Reason, Status, Trigger
 from reconciler.store.bulk import chunks, number_list
 from reconciler.store.claims import OPEN_INDEX
-from reconciler.store.executions import BY_TASK
 from reconciler.store.overview import BY_SLOT
+from reconciler.store.pages import BY_STATE_AND_TASK, BY_TASK
 from reconciler.store.tables import Execution, Lease, Outbox, Project, Server, Task
 
 LEASE = "prune"
@@ -282,13 +282,13 @@ def _one(index: str, order: Any, more: Any = None, offset: int = 0) -> ScalarSel
 
 
 def _one_ended(status: Status, more: Any = None) -> ScalarSelect[int]:
-    index = OPEN_INDEX.removeprefix("FORCE INDEX (").removesuffix(")")
-
     def conditions(row: Any) -> tuple[Any, ...]:
         # as a plain number: the driver writes a member of an enum as text, for which MariaDB would sort
         return (row.status == int(status), *(() if more is None else more(row)))
 
-    return _one(index, lambda row: (row.status.desc(), row.task_id.desc(), row.id.desc()), conditions)
+    return _one(
+        BY_STATE_AND_TASK, lambda row: (row.status.desc(), row.task_id.desc(), row.id.desc()), conditions
+    )
 
 
 def _by_id(row: Any) -> tuple[Any, ...]:

@@ -12,14 +12,13 @@ from sqlalchemy import Connection, Select, func, select
 from reconciler.model.execution import Status
 from reconciler.store.executions import executions_by_id
 from reconciler.store.ids import first_id_at
-from reconciler.store.listing import revisions_by_id
+from reconciler.store.listing import REVISIONS_OF_PROJECT, revisions_by_id
 from reconciler.store.overview import BY_SLOT
 from reconciler.store.prune import declared_history
 from reconciler.store.tables import Execution, Project, Revision
 from reconciler.store.views import ExecutionView, RevisionView
 
 OPEN_OF_TASK = "ix_task_executions_status_task_id"
-REVISIONS_OF_PROJECT = "ix_revisions_project_id_id"
 _NEAR = 20
 """Rows of each status that may have been in a slot's way."""
 _SKEW = timedelta(seconds=10)

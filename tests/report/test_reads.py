@@ -21,9 +21,10 @@ from reconciler.store.addresses import (
     server_ids,
 )
 from reconciler.store.cursor import encode
-from reconciler.store.executions import ExecutionFilter, list_executions
+from reconciler.store.executions import list_executions
 from reconciler.store.listing import ObjectFilter, list_servers, list_tasks
 from reconciler.store.overview import recorded_slots, server_contacts, task_runs
+from reconciler.store.pages import ExecutionFilter
 from reconciler.store.tables import Server, Task
 from reconciler.store.views import Page, TaskView
 from tests.report.world import NOW, World
@@ -80,12 +81,14 @@ def test_a_page_is_the_same_while_new_rows_arrive(world: World, fleet: dict[str,
     assert second.next is None
 
 
-@pytest.mark.parametrize("few", [200, 0])
+@pytest.mark.parametrize(("few", "looked"), [(200, 5000), (0, 5000), (0, 0)])
 def test_each_filter_of_executions_keeps_what_fits(
-    world: World, fleet: dict[str, int], few: int, monkeypatch: pytest.MonkeyPatch
+    world: World, fleet: dict[str, int], few: int, looked: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # 0: as in a project of very many tasks, whose list is read from the newest row down
-    monkeypatch.setattr(ledger, "FEW_TASKS", few)
+    # 0: as in a project of very many tasks, whose list is read from the newest row down; or, if none of them
+    # is among the newest rows, from those tasks that have run last
+    monkeypatch.setattr("reconciler.store.pages.FEW_TASKS", few)
+    monkeypatch.setattr("reconciler.store.pages.LOOKED_THROUGH", looked)
     db, web, chinese, gone = fleet.values()
     success = world.run(db, NOW - 5 * HOUR)
     failed = world.run(db, NOW - 4 * HOUR, status=2)

@@ -19,8 +19,9 @@ from reconciler.clock import SystemClock
 from reconciler.model.execution import State
 from reconciler.store.claims import due_tasks, next_due, open_slots
 from reconciler.store.engine import Database
-from reconciler.store.executions import ExecutionFilter, last_executions, last_of_server, list_executions
+from reconciler.store.executions import last_executions, last_of_server, list_executions
 from reconciler.store.held import lapsed
+from reconciler.store.pages import ExecutionFilter
 from reconciler.store.schema import upgrade
 from reconciler.store.takes import any_waiting, glance, running_on, waiting
 from tests.services.clock import START
