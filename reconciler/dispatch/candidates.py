@@ -10,7 +10,7 @@ from reconciler.model.enums import Concurrency
 from reconciler.model.execution import Hop, Reason, Status, Trigger
 from reconciler.model.server import ServerSpec
 from reconciler.model.task import TaskSpec
-from reconciler.schedule.concurrency import OpenSlot, OpenState, has_room, may_start
+from reconciler.schedule.concurrency import OpenSlot, OpenState, goes_first, has_room, may_start
 from reconciler.store import claims, takes
 from reconciler.store.engine import Connection
 from reconciler.store.specs import SpecSpoilt, whole_task_spec
@@ -88,6 +88,12 @@ class Room:
         if not may_start(candidate.spec.concurrency, candidate.slot, unfinished):
             return True
         return not has_room(self.groups.get(candidate.group, 0), candidate.spec.max_parallel)
+
+    def goes_first(self, candidate: Candidate) -> int | None:
+        """The id of the waiting run of its task whose turn is before this one's."""
+        unfinished = self.slots.get(candidate.row.task_id, ())
+        first = goes_first(candidate.spec.concurrency, candidate.slot, unfinished)
+        return None if first is None else first.execution_id
 
     def add(self, candidate: Candidate) -> None:
         """This one is going to run."""

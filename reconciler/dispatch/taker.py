@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -15,6 +15,7 @@ from reconciler.model.enums import Connection as Reach
 from reconciler.model.execution import Hop, Job, Trigger
 from reconciler.store import takes
 from reconciler.store.engine import Connection, Database
+from reconciler.store.takes import WaitingRow
 
 log = logging.getLogger("reconciler.dispatch")
 
@@ -119,48 +120,75 @@ class Taker:
         return found, takes.take(self._db, connection, ids, self._owner, self._lease_seconds, sent, now)
 
     def _look(self, connection: Connection, due: datetime, free: int, room: Room) -> _Found:
-        """A local run is left to a process that may run it; where there is none, ours says why not."""
-        found = _Found()
-        leave_local: bool | None = None
-        full: set[int] = set()
-        stuck: set[int] = set()
+        """The longest due first; of each task the one whose turn it is."""
+        found = _Found(free)
         size = free + 8
         after: tuple[datetime, int] | None = None
         for _ in range(PAGES):
-            rows = takes.waiting(connection, due, size, after=after, but_servers=full, but_tasks=stuck)
-            candidates, dead = candidates_of(connection, rows)
-            found.dead += dead
-            learn(connection, room, candidates)
-            for candidate in candidates:
-                if not self._local and candidate.server.connection is Reach.LOCAL:
-                    if leave_local is None:
-                        leave_local = bool(local_workers(self._db, connection))
-                    if leave_local:
-                        full.add(candidate.row.server_id)
-                        continue
-                if room.server_full(candidate):
-                    full.add(candidate.row.server_id)
-                    found.blocked = True
-                elif room.task_blocked(candidate):
-                    stuck.add(candidate.row.task_id)
-                    found.blocked = True
-                else:
-                    room.add(candidate)
-                    found.chosen.append(candidate)
-                    if len(found.chosen) == free:
-                        return found
-            if len(rows) < size:
+            rows = takes.waiting(
+                connection, due, size, after=after, but_servers=found.full, but_tasks=found.stuck
+            )
+            before = self._choose(connection, rows, found, room)
+            if before and not found.enough:
+                # they came due later than what waits for them, and may be far behind in the line
+                self._choose(connection, takes.waiting_of(connection, due, before), found, room)
+            if found.enough or len(rows) < size:
                 break
             after = rows[-1].due_at, rows[-1].id
             size = min(size * 2, _LARGEST_PAGE)
         return found
 
+    def _choose(
+        self, connection: Connection, rows: Sequence[WaitingRow], found: _Found, room: Room
+    ) -> set[int]:
+        """Choose what has room among these; the ids of others whose turn comes before one of these."""
+        candidates, dead = candidates_of(connection, rows)
+        found.dead += dead
+        learn(connection, room, candidates)
+        before: set[int] = set()
+        for candidate in candidates:
+            if found.enough:
+                break
+            if self._leave(connection, candidate, found):
+                found.full.add(candidate.row.server_id)
+            elif room.server_full(candidate):
+                found.full.add(candidate.row.server_id)
+                found.blocked = True
+            elif room.task_blocked(candidate):
+                found.stuck.add(candidate.row.task_id)
+                found.blocked = True
+                first = room.goes_first(candidate)
+                if first is not None:
+                    before.add(first)
+            else:
+                room.add(candidate)
+                found.chosen.append(candidate)
+        return before - {row.id for row in rows}
+
+    def _leave(self, connection: Connection, candidate: Candidate, found: _Found) -> bool:
+        """A local run is left to a process that may run it; where there is none, ours says why not."""
+        if self._local or candidate.server.connection is not Reach.LOCAL:
+            return False
+        if found.leave_local is None:
+            found.leave_local = bool(local_workers(self._db, connection))
+        return found.leave_local
+
 
 @dataclass(slots=True)
 class _Found:
+    """What a look found so far. ``full`` servers and ``stuck`` tasks (ids) are left out of further pages."""
+
+    wanted: int
     chosen: list[Candidate] = field(default_factory=list)
     dead: list[Dead] = field(default_factory=list)
+    full: set[int] = field(default_factory=set)
+    stuck: set[int] = field(default_factory=set)
+    leave_local: bool | None = None
     blocked: bool = False
+
+    @property
+    def enough(self) -> bool:
+        return len(self.chosen) >= self.wanted
 
 
 def _taken(candidate: Candidate, until: float) -> Taken:

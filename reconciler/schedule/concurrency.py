@@ -116,16 +116,29 @@ def may_start(concurrency: Concurrency, run: OpenSlot, unfinished: Iterable[Open
     Runs of a task start one after another, oldest slot first, and not before every earlier one is proven
     to have ended. Under ``allow`` only catch-up runs wait, and only for each other.
     """
-    for other in unfinished:
-        if other.execution_id == run.execution_id:
-            continue
-        if concurrency == Concurrency.ALLOW and not (
-            run.trigger == Trigger.CATCH_UP and other.trigger == Trigger.CATCH_UP
-        ):
-            continue
-        if other.state is not OpenState.WAITING or _order(other) < _order(run):
-            return False
-    return True
+    return not any(_in_the_way(concurrency, run, other) for other in unfinished)
+
+
+def goes_first(concurrency: Concurrency, run: OpenSlot, unfinished: Iterable[OpenSlot]) -> OpenSlot | None:
+    """The waiting run whose turn it is before this one's.
+
+    It may have come due later: a retry has its slot's place in the line. None where nothing is in the way, or
+    one that is under way.
+    """
+    ahead = [other for other in unfinished if _in_the_way(concurrency, run, other)]
+    if any(other.state is not OpenState.WAITING for other in ahead):
+        return None
+    return min(ahead, key=_order, default=None)
+
+
+def _in_the_way(concurrency: Concurrency, run: OpenSlot, other: OpenSlot) -> bool:
+    if other.execution_id == run.execution_id:
+        return False
+    if concurrency == Concurrency.ALLOW and not (
+        run.trigger == Trigger.CATCH_UP and other.trigger == Trigger.CATCH_UP
+    ):
+        return False
+    return other.state is not OpenState.WAITING or _order(other) < _order(run)
 
 
 def has_room(running: int, limit: int) -> bool:

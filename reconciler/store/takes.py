@@ -146,6 +146,12 @@ def waiting(
     return sorted(found, key=lambda row: (row.due_at, row.id))
 
 
+def waiting_of(connection: Connection, now: datetime, ids: Collection[int]) -> list[WaitingRow]:
+    """Those of these executions that are due and wait, the longest due first."""
+    found = connection.execute(_THESE, {"now": now, "rows": len(ids), "ids": sorted(ids)})
+    return sorted((_waiting_row(tuple(row)) for row in found), key=lambda row: (row.due_at, row.id))
+
+
 _DUE_AND_WAITING = and_(
     _ROW.status == Status.OPEN,
     _ROW.lease_owner.is_(None),
@@ -164,7 +170,7 @@ SERVER_SPEC = (
 )
 
 
-def _page(condition: ColumnElement[bool]) -> Select[Any]:
+def _page(condition: ColumnElement[bool], index: str = WAITING_INDEX) -> Select[Any]:
     # A derived table with a limit is read by itself, and STRAIGHT_JOIN begins with it: servers that guess
     # otherwise begin with all tasks of a project.
     found = (
@@ -178,7 +184,7 @@ def _page(condition: ColumnElement[bool]) -> Select[Any]:
             _ROW.scheduled_for,
             _ROW.due_at,
         )
-        .with_hint(Execution, WAITING_INDEX, "mysql")
+        .with_hint(Execution, index, "mysql")
         .where(condition)
         .order_by(_ROW.due_at, _ROW.id)
         .limit(bindparam("rows"))
@@ -210,6 +216,9 @@ _NEXT_PAGE = _page(
         _ROW.task_id.not_in(bindparam("tasks", expanding=True)),
     )
 )
+
+
+_THESE = _page(and_(_DUE_AND_WAITING, _ROW.id.in_(bindparam("ids", expanding=True))), "FORCE INDEX (PRIMARY)")
 
 
 def _waiting_row(row: tuple[Any, ...]) -> WaitingRow:

@@ -119,6 +119,32 @@ def test_a_retry_that_waits_for_its_time_keeps_the_next_slot_waiting(world: Worl
     assert ids_of(world) == [2]
 
 
+@pytest.mark.parametrize("concurrency", ["forbid", "queue"])
+def test_a_retry_has_its_slots_place_in_the_line_however_late_it_came_due(
+    world: World, concurrency: str
+) -> None:
+    for number in range(3):
+        task = world.fleet.task(f"job-{number}", concurrency=concurrency)
+        base = 1000 * (number + 1)
+        world.fleet.execution(task, base, scheduled_for=at(-90), status=2, reason="exit-code")
+        # it is due after forty others: more than a page, all of which wait for it
+        world.fleet.execution(
+            task, base + 99, scheduled_for=at(-90), attempt=2, trigger="retry", due_at=at(-1)
+        )
+        for slot in range(40):
+            world.fleet.execution(
+                task,
+                base + 1 + slot,
+                trigger="catch-up",
+                scheduled_for=at(slot - 80),
+                due_at=at(slot - 80),
+            )
+    assert ids_of(world, free=3) == [1099, 2099, 3099]
+    assert ids_of(world, free=3) == []
+    world.fleet.change_execution(1099, status=1, reason="completed", lease_owner=None, lease_until=None)
+    assert ids_of(world, free=3) == [1001]
+
+
 def test_max_parallel_counts_a_task_over_its_servers(world: World) -> None:
     for number in range(5):
         task = world.fleet.task("deploy", f"web-{number}", maxParallel=2)

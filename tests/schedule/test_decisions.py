@@ -15,6 +15,7 @@ from reconciler.schedule.concurrency import (
     OpenState,
     admit,
     admit_all,
+    goes_first,
     has_room,
     may_start,
 )
@@ -126,6 +127,27 @@ def test_waiting_runs_start_in_turn_and_never_beside_one_that_may_live(concurren
     waiting = [slot for slot in slots if slot.state is OpenState.WAITING]
     found = {slot.execution_id for slot in waiting if may_start(Concurrency(concurrency), slot, slots)}
     assert found == turns
+
+
+GOES_FIRST = [
+    # concurrency, unfinished, the run that asks, the one whose turn it is
+    ("forbid", ("waiting", "waiting", "waiting"), 3, 1),
+    ("forbid", ("waiting", "waiting"), 1, None),
+    ("forbid", ("running", "waiting", "waiting"), 3, None),
+    ("queue", ("unknown", "waiting", "waiting"), 3, None),
+    ("allow", ("waiting", "waiting"), 2, None),
+    ("allow", ("waiting", "waiting+", "waiting+"), 3, 2),
+    ("allow", ("running", "waiting+", "waiting+"), 3, 2),
+    ("allow", ("running+", "waiting+", "waiting+"), 3, None),
+]
+
+
+@pytest.mark.parametrize(("concurrency", "unfinished", "asks", "first"), GOES_FIRST)
+def test_a_run_knows_whose_turn_is_before_its_own(concurrency, unfinished, asks, first):
+    slots = opened(*unfinished)
+    run = next(slot for slot in slots if slot.execution_id == asks)
+    found = goes_first(Concurrency(concurrency), run, slots)
+    assert (None if found is None else found.execution_id) == first
 
 
 @pytest.mark.parametrize(
