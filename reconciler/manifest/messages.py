@@ -18,6 +18,7 @@ from reconciler.manifest.scalars import Ambiguous
 from reconciler.manifest.suggest import did_you_mean, one_of
 from reconciler.manifest.text import Fault
 from reconciler.model.quantity import DURATION_HINT, SIZE_HINT, format_duration, format_size
+from reconciler.model.task import NO_ZONES
 
 KEY = "[key]"
 """Pydantic's last step of the path of an error about a key of a mapping."""
@@ -242,7 +243,7 @@ def _sentence(code: str, error: ErrorDetails, loc: Loc) -> Fault:
 
 
 def _zone_hint(name: str) -> str:
-    near = did_you_mean(name, sorted(available_timezones()))
+    near = did_you_mean(name, sorted(available_timezones() - NO_ZONES))
     return near or "write a name of the IANA database, such as Europe/Berlin or UTC"
 
 
@@ -252,7 +253,7 @@ def _own_words(error: ErrorDetails) -> str:
         case "string_too_long":
             length, limit = len(str(error["input"])), context["max_length"]
             return f"the text has {length:,} characters, at most {limit:,} are allowed"
-        case "string_too_short":
+        case "string_too_short" | "too_short" if isinstance(error["input"], str):
             return "the text is empty" if not error["input"] else "the text is too short"
         case "too_short":
             return "there must be at least one item"

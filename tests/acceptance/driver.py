@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.services.prepared import cache_folder
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -46,6 +48,9 @@ class Program:
             # without bytecode every command would compile the whole package
             if not name.startswith("RECONCILER_") and name != "PYTHONDONTWRITEBYTECODE"
         } | {"PYTHONPATH": str(ROOT), "RECONCILER_ALLOW_LOCAL": "1", **environment}
+        # compiled once, also where Python was told not to: a start is most of a short command
+        self.environment.pop("PYTHONDONTWRITEBYTECODE", None)
+        self.environment["PYTHONPYCACHEPREFIX"] = str(cache_folder() / "compiled")
         if database is not None:
             self.environment["RECONCILER_DATABASE_URL"] = database
         self._started: list[subprocess.Popen[bytes]] = []
