@@ -11,6 +11,8 @@ import random
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reconciler.clock import Clock, SystemClock
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from reconciler.cache.signals import Signals
     from reconciler.controller.events import Listener as EventListener
     from reconciler.controller.http import Listener
+    from reconciler.controller.publishing import Publisher
     from reconciler.controller.reconcile import Report
     from reconciler.controller.service import Service
     from reconciler.controller.sources import TreeSource
@@ -204,6 +207,18 @@ def secret(settings: Settings, reference: Mapping[str, str] | None) -> str | Non
     )
 
 
+def publisher(db: Database, settings: Settings, clock: Clock, path: Path | None) -> Publisher | None:
+    """What keeps the status report in that file; None without one."""
+    if path is None:
+        return None
+    from reconciler.controller.publishing import Publisher
+    from reconciler.report.pages import form_of, status_page
+
+    form = form_of(path)
+    late_after = timedelta(seconds=settings.late_after)
+    return Publisher(path, lambda: status_page(db, form, clock.now(), late_after), clock)
+
+
 def service(
     db: Database,
     settings: Settings,
@@ -216,10 +231,12 @@ def service(
     executor: Executors | None = None,
     on_event: EventListener | None = None,
     on_report: Callable[[Report], None] | None = None,
+    write_to: Path | None = None,
 ) -> Service:
     """A long-running process: keeps ``sources`` applied, schedules, and executes where ``executor`` is given.
 
-    ``person`` (user@host) is written as who applied; ``interval`` is in seconds.
+    ``person`` (user@host) is written as who applied; ``interval`` is in seconds; ``write_to`` is a file that
+    always holds the status report.
     """
     from reconciler.controller.reconcile import Reconciler
     from reconciler.controller.runtime import Runtime
@@ -261,4 +278,4 @@ def service(
         )
         for source in sources
     ]
-    return Service(runtime, reconcilers, clock, end)
+    return Service(runtime, reconcilers, clock, end, publisher(db, settings, clock, write_to))

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Install what is missing on this machine:   scripts/setup-system.sh python|services|demo
 #   python     Python 3.11 or newer that can make virtual environments
-#   services   the binaries that tests start on private ports: MariaDB, Redis, sshd, ssh, git; sudo and busybox
+#   services   the binaries that tests start on private ports: MariaDB, Redis, sshd, ssh, git; sudo, busybox, a browser
 #   demo       what the quickstart's commands call: openssl
 # By apt, as root or with sudo. Installs only what is missing, removes nothing and starts no service. Where it
 # cannot, it says what to install: fatal for `python` and in CI, else tests skip what is not there, by name.
@@ -31,6 +31,8 @@ missing() { # what is missing, one package a line
       command -v sudo >/dev/null || echo sudo
       command -v busybox >/dev/null || echo busybox
       command -v openssl >/dev/null || echo openssl
+      # Ubuntu's package of that name only fetches one from its own store
+      { command -v chromium || command -v chromium-browser || command -v google-chrome; } >/dev/null || echo chromium
       ;;
     demo) command -v openssl >/dev/null || echo openssl ;;
     *) say "no such group: $group"; exit 64 ;;

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.services.fixtures import (
+    browser,
     database_url,
     fake_clock,
     git_repo,
@@ -25,6 +26,7 @@ from tests.services.fixtures import (
 )
 
 __all__ = [
+    "browser",
     "database_url",
     "fake_clock",
     "git_repo",

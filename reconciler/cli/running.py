@@ -41,6 +41,16 @@ def add_interval(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_write_to(parser: argparse.ArgumentParser) -> None:
+    """``--write-to``."""
+    parser.add_argument(
+        "--write-to",
+        metavar="FILE",
+        type=Path,
+        help="keep the status report in this file, in the form its name ends in: .html .json .md .xml .txt",
+    )
+
+
 def serve(
     args: argparse.Namespace,
     console: Console,
@@ -75,6 +85,7 @@ def serve(
             executor=executors,
             on_event=live.event,
             on_report=live.report,
+            write_to=getattr(args, "write_to", None),
         )
         port = bootstrap.listener(settings, clock, service)
         with _Signals(service) as signals:

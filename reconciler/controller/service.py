@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from reconciler.clock import Clock
 from reconciler.controller.loop import Loop
 from reconciler.controller.outage import Outage
+from reconciler.controller.publishing import Publisher
 from reconciler.controller.reconcile import Reconciler
 from reconciler.controller.runtime import DRAIN_SECONDS, Runtime
 from reconciler.controller.watch import Watcher
@@ -37,13 +38,20 @@ class Service:
     """``up``, ``controller`` and ``worker`` are this with different parts. Started and stopped once each."""
 
     def __init__(
-        self, runtime: Runtime, reconcilers: Sequence[Reconciler], clock: Clock, end: threading.Event
+        self,
+        runtime: Runtime,
+        reconcilers: Sequence[Reconciler],
+        clock: Clock,
+        end: threading.Event,
+        publisher: Publisher | None = None,
     ) -> None:
         """``end`` is set when it is to end, also for reconcilers that look at a slow source."""
         self.runtime = runtime
         self._end = end
         outage = Outage(clock)
         self._kept: list[_Kept] = []
+        self._publisher = publisher
+        self._publishing = None if publisher is None else Loop("publish", publisher.step, clock, outage)
         self._watchers: list[Watcher] = []
         for reconciler in reconcilers:
             source = reconciler.source
@@ -60,6 +68,8 @@ class Service:
             kept.loop.start()
         for watcher in self._watchers:
             watcher.start()
+        if self._publishing is not None:
+            self._publishing.start()
 
     def pushed(self, push: Push) -> list[str]:
         """A forge told of a push: look now. The labels of the sources concerned."""
@@ -78,4 +88,15 @@ class Service:
         for kept in self._kept:
             with suppress(Temporary):
                 kept.reconciler.resign()
-        return self.runtime.stop(seconds, finish=finish)
+        recorded = self.runtime.stop(seconds, finish=finish)
+        self._publish_last()
+        return recorded
+
+    def _publish_last(self) -> None:
+        """The page says how everything ended."""
+        if self._publisher is None or self._publishing is None:
+            return
+        self._publishing.end()
+        self._publishing.join(_PASS_SECONDS)
+        with suppress(Temporary):
+            self._publisher.step()

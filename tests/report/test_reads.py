@@ -25,6 +25,7 @@ from reconciler.store.executions import list_executions
 from reconciler.store.listing import ObjectFilter, list_servers, list_tasks
 from reconciler.store.overview import recorded_slots, server_contacts, task_runs
 from reconciler.store.pages import ExecutionFilter
+from reconciler.store.strips import last_states
 from reconciler.store.tables import Server, Task
 from reconciler.store.views import Page, TaskView
 from tests.report.world import NOW, World
@@ -347,3 +348,17 @@ def test_the_status_report_is_the_same_on_every_database(world: World, fleet: di
         ("Task", "backup", "web-1", "Degraded"),
     ]
     assert shape["objects"][-1]["errorLines"] == ["boom"]
+
+
+def test_the_states_of_many_tasks_are_read_oldest_first(world: World) -> None:
+    world.server("db-1")
+    ids = [world.task(f"many-{number}", "db-1") for number in range(110)]
+    for key in ids[::20]:
+        world.run(key, NOW - 2 * HOUR, status=2)
+        world.run(key, NOW - HOUR, None, status=0)
+    with world.db.read() as conn:
+        found = last_states(conn, ids, 30)
+        newest = last_states(conn, ids, 1)
+    assert set(found) == set(ids[::20])
+    assert set(found.values()) == {(State.FAILED, State.WAITING)}
+    assert set(newest.values()) == {(State.WAITING,)}

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import pytest
 
+from tests.services.browser import Browser
 from tests.services.clock import FakeClock
 from tests.services.database import MariaDB
 from tests.services.git import GitRepository
@@ -26,6 +27,7 @@ from tests.services.s3 import S3Server
 from tests.services.sshd import Sshd
 
 S = TypeVar("S", bound=Service)
+T = TypeVar("T")
 
 
 def in_ci() -> bool:
@@ -152,8 +154,19 @@ def database_url(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def git_repo(tmp_path: Path) -> GitRepository:
     """An empty repository on branch main."""
+    return _installed(lambda: GitRepository(tmp_path / "repo"))
+
+
+@pytest.fixture(scope="session")
+def browser() -> Browser:
+    """A browser without a screen."""
+    return _installed(Browser)
+
+
+def _installed(make: Callable[[], T]) -> T:
+    """A program that need not be started. Missing: skip by name, or fail in CI."""
     try:
-        return GitRepository(tmp_path / "repo")
+        return make()
     except ServiceMissing as missing:
         if in_ci():
             pytest.fail(str(missing), pytrace=False)

@@ -23,6 +23,7 @@ from reconciler.store.executions import last_executions, last_of_server, list_ex
 from reconciler.store.held import lapsed
 from reconciler.store.pages import ExecutionFilter
 from reconciler.store.schema import upgrade
+from reconciler.store.strips import last_states
 from reconciler.store.takes import any_waiting, glance, running_on, waiting
 from tests.services.clock import START
 from tests.store.conftest import DIALECTS
@@ -250,3 +251,12 @@ def test_the_open_slots_of_claimed_tasks_cost_one_look_a_task(filled: Database) 
     assert len([slot for slots in seen.result.values() for slot in slots]) == 10
     assert seen.index("task_executions") == {"ix_task_executions_status_task_id"}
     assert seen.read <= 200 * 2 + 30
+
+
+def test_the_strips_of_many_tasks_read_each_tasks_own_newest_rows(filled: Database) -> None:
+    ids = list(range(1, 151))
+    seen = watch(filled, lambda connection: last_states(connection, ids, 5))
+    assert {len(states) for states in seen.result.values()} == {5}
+    assert seen.index("task_executions") == {"ix_task_executions_task_id_id"}
+    # each row is looked up, copied into the union's table and read from there
+    assert seen.read <= len(ids) * 5 * 5
