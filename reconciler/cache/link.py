@@ -46,6 +46,11 @@ class RedisSignals:
         if self._writer is not None:
             self._writer.happened(message, state)
 
+    def still(self, state: LiveState) -> None:
+        """See ``Signals``."""
+        if self._writer is not None:
+            self._writer.still(state)
+
     def due(self, times: Iterable[tuple[int, datetime | None]]) -> None:
         """See ``Signals``."""
         if self._writer is not None:

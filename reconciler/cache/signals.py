@@ -49,6 +49,11 @@ class LiveState:
     progress: int
     fields: dict[str, str]
 
+    @property
+    def open(self) -> bool:
+        """Whether it waits or runs."""
+        return self.progress < 2
+
 
 class Signals(Protocol):
     """None of these waits for Redis, and none raises."""
@@ -64,6 +69,10 @@ class Signals(Protocol):
 
     def happened(self, message: Message, state: LiveState | None) -> None:
         """One thing that happened to an execution, for live views, and what its task's HASH is to say."""
+        ...
+
+    def still(self, state: LiveState) -> None:
+        """What was told of a run that goes on, again: states that have not ended are soon forgotten."""
         ...
 
     def due(self, times: Iterable[tuple[int, datetime | None]]) -> None:
@@ -93,6 +102,9 @@ class Silent:
         pass
 
     def happened(self, message: Message, state: LiveState | None) -> None:
+        pass
+
+    def still(self, state: LiveState) -> None:
         pass
 
     def due(self, times: Iterable[tuple[int, datetime | None]]) -> None:

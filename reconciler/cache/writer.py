@@ -30,6 +30,8 @@ log = logging.getLogger("reconciler.cache")
 
 TTL_SECONDS = 86_400
 """Of a HASH: a task that has not run for a day is asked of the database."""
+OPEN_TTL_SECONDS = 15
+"""Of one that says waiting or running: as long as a lease, and whoever runs it says so again before that."""
 LINGER = 0.01
 """Seconds that states and messages may wait for others; wake-ups do not wait."""
 LOOK_SECONDS = 1.0
@@ -91,6 +93,7 @@ class Writer(threading.Thread):
         self._times: dict[int, datetime | None] = {}
         self._all_times: dict[int, datetime] | None = None
         self._wants_times = watch
+        self._stale: set[int] = set()
         self._failures = 0
         self._down_until = float("-inf")
         self._looked_at = float("-inf")
@@ -107,14 +110,27 @@ class Writer(threading.Thread):
     def happened(self, message: Message, state: LiveState | None) -> None:
         """Queue a message, and the state that goes with it."""
         with self._lock:
+            if state is not None:
+                self._queue(state)
             if self._down() or len(self._messages) >= MOST_MESSAGES:
                 return
             self._messages.append(message)
-            if state is not None and len(self._states) < MOST_STATES:
-                known = self._states.get(state.task_id)
-                if known is None or _stamp(known) <= _stamp(state):
-                    self._states[state.task_id] = state
         self._bell.set()
+
+    def still(self, state: LiveState) -> None:
+        """Queue a state that was told before and still holds."""
+        with self._lock:
+            self._queue(state)
+        self._bell.set()
+
+    def _queue(self, state: LiveState) -> None:
+        """What is not going to be written makes the HASH stale: it will go, so that nobody believes it."""
+        if self._down() or len(self._states) >= MOST_STATES:
+            self._stale.add(state.task_id)
+            return
+        known = self._states.get(state.task_id)
+        if known is None or _stamp(known) <= _stamp(state):
+            self._states[state.task_id] = state
 
     def due(self, times: Iterable[tuple[int, datetime | None]]) -> None:
         """Queue members of the ZSET."""
@@ -176,6 +192,7 @@ class Writer(threading.Thread):
                     # there may be nothing to send, and that is no sign of life
                     self._client.ping()
                 self._send_kinds()
+                self._remove_stale()
                 if linger and self._pending():
                     self._clock.wait(threading.Event(), LINGER)
                 self._send_states()
@@ -198,6 +215,7 @@ class Writer(threading.Thread):
         with self._lock:
             self._kinds.clear()
             self._messages.clear()
+            self._stale |= self._states.keys()
             self._states.clear()
             self._times.clear()
             self._all_times = None
@@ -222,9 +240,28 @@ class Writer(threading.Thread):
         text = json.dumps({"from": self._owner, "events": messages}, separators=(",", ":"))
         self._client.publish(self._place.channel, text)
 
+    def _remove_stale(self) -> None:
+        """A HASH that is not there is asked of the database; one that is behind would be believed."""
+        with self._lock:
+            stale, self._stale = sorted(self._stale), set()
+        for start in range(0, len(stale), PIECE):
+            try:
+                self._client.unlink(*(self._place.state_key(task) for task in stale[start : start + PIECE]))
+            except Exception:
+                self._stale.update(stale[start:])
+                raise
+
     def _send_states(self) -> None:
         with self._lock:
             states, self._states = self._states, {}
+        try:
+            self._write_states(states)
+        except Exception:
+            # some are there and some are not: all of them go
+            self._stale.update(states)
+            raise
+
+    def _write_states(self, states: Mapping[int, LiveState]) -> None:
         waiting = iter(states.values())
         now = f"{self._clock.now():%Y-%m-%dT%H:%M:%S.%fZ}"
         while some := list(islice(waiting, PIECE)):
@@ -232,8 +269,11 @@ class Writer(threading.Thread):
             for state in some:
                 words = _pairs({**state.fields, "writtenAt": now})
                 key = self._place.state_key(state.task_id)
-                pipe.eval(_WRITE_STATE, 1, key, _stamp(state), TTL_SECONDS, *words)
-            self._judge(pipe.execute(raise_on_error=False))
+                ttl = OPEN_TTL_SECONDS if state.open else TTL_SECONDS
+                pipe.eval(_WRITE_STATE, 1, key, _stamp(state), ttl, *words)
+            if not self._judge(pipe.execute(raise_on_error=False)):
+                with self._lock:
+                    self._stale.update(state.task_id for state in some)
 
     def _send_times(self) -> None:
         with self._lock:

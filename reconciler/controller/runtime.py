@@ -84,8 +84,8 @@ class Runtime:
         self._randomness = randomness
         self._schedule = schedule
         self._signals = Silent() if signals is None else signals
-        feed = None if signals is None else Feed(signals).event
-        self._announcer = Announcer(on_event, feed)
+        self._feed = None if signals is None else Feed(signals)
+        self._announcer = Announcer(on_event, None if self._feed is None else self._feed.event)
         self._delete_archive = delete_archive
         self._outage = Outage(clock)
         self.reachability = Reachability(db, clock, self._outage)
@@ -275,6 +275,8 @@ class Runtime:
             if monotonic - self._tidied >= TIDY_SECONDS:
                 self._tidied = monotonic
                 self._reaper.tidy()
+        if self._feed is not None and self._executing is not None:
+            self._feed.still(self._executing.runs.ids())
         self._outage.succeeded()
         return REAP_SECONDS
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Collection
 from datetime import datetime
 
 from reconciler.cache.signals import LiveState, Message, Signals
@@ -63,10 +65,27 @@ class Feed:
 
     def __init__(self, signals: Signals) -> None:
         self._signals = signals
+        self._lock = threading.Lock()
+        self._running: dict[int, LiveState] = {}
 
     def event(self, event: Event) -> None:
         """A listener for the announcer."""
-        self._signals.happened(message_of(event), state_of_task(event))
+        state = state_of_task(event)
+        if state is not None:
+            with self._lock:
+                if event.kind is EventKind.STARTED:
+                    self._running[event.execution_id] = state
+                else:
+                    self._running.pop(event.execution_id, None)
+        self._signals.happened(message_of(event), state)
+
+    def still(self, held: Collection[int]) -> None:
+        """Tell again what runs, so that it comes back after a flush; ``held``: what this process holds."""
+        with self._lock:
+            self._running = {key: state for key, state in self._running.items() if key in held}
+            states = list(self._running.values())
+        for state in states:
+            self._signals.still(state)
 
 
 def message_of(event: Event) -> Message:

@@ -237,3 +237,27 @@ def test_what_waits_for_a_paused_server_is_bounded(start_redis: StartRedis, proc
     # three waits for the server would be a sign; the machine may be slow, so half a minute is no limit for it
     assert time.monotonic() - before < 30
     server.resume()
+
+
+@pytest.mark.parametrize("fault", ["pause", "full"])
+def test_a_state_that_could_not_be_written_is_removed_when_redis_is_back(
+    start_redis: StartRedis, process: Start, fault: str
+) -> None:
+    server = start_redis()
+    place = Place(server.url, "reconciler")
+    client = place.client()
+    one = process(server.url)
+    eventually(one.listens)
+    for task in (1, 2):
+        one.signals.happened({"kind": "ended"}, LiveState(task, 10, 3, {"state": "success"}))
+    eventually(lambda: client.exists(place.state_key(1), place.state_key(2)) == 2)
+    client.config_set("maxmemory", "1") if fault == "full" else server.pause()
+    one.signals.happened({"kind": "ended"}, LiveState(1, 11, 3, {"state": "failed"}))
+    if fault == "pause":
+        writer = one.signals._writer
+        assert writer is not None
+        eventually(lambda: 1 in writer._stale)
+        server.resume()
+    # gone, or written after all: anything but what it was
+    eventually(lambda: client.hget(place.state_key(1), "state") in (None, b"failed"))
+    assert client.hget(place.state_key(2), "state") == b"success"

@@ -10,7 +10,7 @@ import pytest
 
 from reconciler.cache.place import Place
 from reconciler.cache.signals import Kind, LiveState, News
-from reconciler.cache.writer import TTL_SECONDS
+from reconciler.cache.writer import OPEN_TTL_SECONDS, TTL_SECONDS
 from reconciler.clock import SystemClock
 from tests.cache.conftest import Process
 from tests.controller.conftest import eventually
@@ -134,3 +134,25 @@ def test_emptied_due_times_are_wanted_again(place: Place, process: Start) -> Non
     eventually(lambda: one.due)
     place.client().delete(place.due_key)
     eventually(one.signals.wants_due_times)
+
+
+def test_a_state_that_has_not_ended_is_soon_forgotten_unless_it_is_told_again(
+    place: Place, process: Start
+) -> None:
+    one = process(place.url, place.prefix)
+    client = place.client()
+    key = place.state_key(7)
+    running = state(20, 1, state="running")
+    one.signals.happened({"kind": "started"}, running)
+    eventually(lambda: client.hget(key, "state") == b"running")
+    assert 0 < client.ttl(key) <= OPEN_TTL_SECONDS
+    client.delete(key)
+    one.signals.still(running)
+    eventually(lambda: client.hget(key, "state") == b"running")
+    one.signals.happened({"kind": "ended"}, state(20, 3, state="success"))
+    eventually(lambda: client.ttl(key) > OPEN_TTL_SECONDS)
+    # late, from a thread that looked before the end
+    one.signals.still(running)
+    one.signals.happened({"kind": "x"}, LiveState(8, 1, 3, {"state": "told"}))
+    eventually(lambda: client.exists(place.state_key(8)))
+    assert client.hget(key, "state") == b"success"

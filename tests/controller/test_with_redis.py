@@ -17,7 +17,7 @@ from reconciler.controller.runtime import Runtime
 from reconciler.controller.signalling import message_of, state_of_task
 from reconciler.model.execution import Reason, State
 from tests.controller.conftest import Start, eventually
-from tests.controller.executors import Quick
+from tests.controller.executors import Patient, Quick
 from tests.dispatch.fleet import START, Fleet
 from tests.services.redis import RedisServer
 
@@ -226,3 +226,22 @@ def test_no_thread_of_redis_outlives_its_process(
     runtime = start(None, signals=signals(redis_server.url, "a"))
     assert runtime.stop(2)
     eventually(lambda: threading.active_count() <= before)
+
+
+@pytest.mark.redis
+@sqlite_only
+def test_a_flushed_state_of_a_long_run_comes_back(
+    fleet: Fleet, start: Start, start_redis: StartRedis
+) -> None:
+    server = start_redis()
+    place = Place(server.url, "reconciler")
+    client = place.client()
+    task = fleet.task(due=CLOCK.now() + timedelta(seconds=0.2), schedule="@every 1h")
+    patient = Patient()
+    runtime = start(patient, signals=signals(server.url, "a"))
+    eventually(lambda: client.hget(place.state_key(task), "state") == b"running")
+    client.flushall()
+    eventually(lambda: client.hget(place.state_key(task), "state") == b"running")
+    patient.released.set()
+    eventually(lambda: client.hget(place.state_key(task), "state") == b"success")
+    assert runtime.stop(5)

@@ -1,0 +1,393 @@
+"""What Redis is worth, and what it costs when it fails: wake-ups, claims, the status of many tasks.
+
+Two processes on one MariaDB: one schedules, one executes. *without*: no Redis configured; *with*: a Redis;
+*paused*, *full*, *foreign*: one that was stopped (SIGSTOP) after they had used it, that refuses writes, that
+speaks HTTP. Situations take turns, round by round; ratios are taken within a round.
+
+- *asked → begun*: a manual run, from the commit of its row to the start of the command.
+- *applied → claimed*: a task's due time is set to now as an apply does it, until its row is there.
+- *claimed → begun*: slots of ``@every 1s`` tasks, from the claim's row to the start of the command.
+- *due → claimed*: the same slots, from the due time to the claim's row; p50 and p99.
+
+Then the status report of 10,000 tasks with 20 runs each, in one process, with rows that Redis knows and
+without.
+
+    python bench/cache.py [--rounds 5] [--tasks 10000] [--json bench/results/cache.json]
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import logging
+import os
+import platform
+import random
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import select
+
+from reconciler.cache.link import wake_others
+from reconciler.cache.place import Place
+from reconciler.cache.rows import KnownRows
+from reconciler.clock import SystemClock
+from reconciler.dispatch.manual import request_runs
+from reconciler.report.build import status_report
+from reconciler.store.engine import Database
+from reconciler.store.ids import ExecutionIds
+from reconciler.store.leases import raise_counter
+from reconciler.store.schema import upgrade
+from reconciler.store.tables import Base, Execution
+from tests.dispatch.fleet import Fleet
+from tests.services.database import MariaDB
+from tests.services.redis import RedisServer
+
+ROOT = Path(__file__).resolve().parent.parent
+CLOCK = SystemClock()
+SITUATIONS = ("without", "with", "paused", "full", "foreign")
+SLOTTED = 50
+"""Tasks of every second, for so many seconds."""
+SECONDS = 4.0
+ASKED = 5
+CLAIM_GOAL = 2.0
+"""Goal: the p99 of a claim, times that without Redis, at most, whatever Redis does."""
+RUNS_EACH = 20
+
+Figures = dict[str, list[float]]
+
+
+def foreign() -> tuple[socket.socket, str]:
+    """A server that answers everything with HTTP."""
+    server = socket.create_server(("127.0.0.1", 0))
+
+    def answer(connection: socket.socket) -> None:
+        with connection, contextlib.suppress(OSError):
+            while connection.recv(65_536):
+                connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+    def serve() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                threading.Thread(target=answer, args=(server.accept()[0],), daemon=True).start()
+
+    threading.Thread(target=serve, daemon=True).start()
+    return server, f"redis://127.0.0.1:{server.getsockname()[1]}/0"
+
+
+@contextlib.contextmanager
+def processes(url: str, redis: str | None) -> Iterator[None]:
+    words = [] if redis is None else [redis]
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-m", "bench._cache_part", url, role, *words],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            text=True,
+        )
+        for role in ("controller", "worker")
+    ]
+    try:
+        for process in running:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+        yield
+    finally:
+        for process in running:
+            process.send_signal(signal.SIGTERM)
+        for process in running:
+            process.wait(30)
+
+
+def one_round(db: Database, url: str, situation: str) -> Figures:
+    """All wake-ups in one situation, in seconds."""
+    with db.write() as connection:
+        for table in reversed(Base.metadata.sorted_tables):
+            connection.execute(table.delete())
+    fleet = Fleet(db)
+    with contextlib.ExitStack() as stack:
+        server = None
+        redis = None
+        if situation == "foreign":
+            listener, redis = foreign()
+            stack.callback(listener.close)
+        elif situation != "without":
+            server = stack.enter_context(contextlib.closing(RedisServer()))
+            server.start()
+            redis = server.url
+        due = CLOCK.now().replace(microsecond=0) + timedelta(seconds=5)
+        slotted = fleet.tasks(
+            [f"every-{n}" for n in range(SLOTTED)], due=due, schedule="@every 1s", concurrency="allow"
+        )
+        asked = fleet.task("asked", schedule="0 0 1 1 *", due=CLOCK.now() + timedelta(days=90))
+        stack.enter_context(processes(url, redis))
+        CLOCK.sleep(3)
+        if situation == "paused" and server is not None:
+            server.pause()
+            stack.callback(server.resume)
+        if situation == "full" and server is not None:
+            Place(server.url, "bench").client().config_set("maxmemory", "1")
+        place = None if redis is None else Place(redis, "bench")
+        figures: Figures = {}
+        CLOCK.sleep(max(0.0, (due - CLOCK.now()).total_seconds()) + SECONDS)
+        with db.write() as connection:
+            connection.execute(fleet_off(slotted))
+        rows = [row for row in fleet.ledger() if row["started_at"]]
+        figures["due → claimed"] = [_between(row["due_at"], row["created_at"]) for row in rows]
+        figures["claimed → begun"] = [_between(row["created_at"], row["started_at"]) for row in rows]
+        CLOCK.sleep(1.5)
+        figures["applied → claimed"] = [_applied(fleet, asked, place) for _ in range(ASKED)]
+        figures["asked → begun"] = [_asked(fleet, place) for _ in range(ASKED)]
+        return figures
+
+
+def fleet_off(tasks: list[int]) -> Any:
+    from reconciler.store.tables import Task
+
+    return Task.__table__.update().where(Task.id.in_(tasks)).values(status=0, next_run=None, next_slot=None)
+
+
+def _between(before: datetime, after: datetime) -> float:
+    return (after - before).total_seconds()
+
+
+def _wake(place: Place | None) -> None:
+    if place is not None:
+        wake_others(place, CLOCK, "bench")
+
+
+def _applied(fleet: Fleet, task: int, place: Place | None) -> float:
+    # anywhere between two glances
+    CLOCK.sleep(random.uniform(0.2, 1.2))
+    before = {row["id"] for row in fleet.ledger(task)}
+    now = CLOCK.now()
+    with fleet.db.write() as connection:
+        connection.execute(
+            Base.metadata.tables["tasks"]
+            .update()
+            .where(Base.metadata.tables["tasks"].c.id == task)
+            .values(next_run=now, next_slot=now)
+        )
+        raise_counter(connection)
+    committed = CLOCK.now()
+    _wake(place)
+    row = _eventually(lambda: next((row for row in fleet.ledger(task) if row["id"] not in before), None))
+    _eventually(lambda: fleet.row(row["id"])["status"])
+    return _between(committed, row["created_at"])
+
+
+def _asked(fleet: Fleet, place: Place | None) -> float:
+    CLOCK.sleep(random.uniform(0.2, 1.2))
+    asked = request_runs(fleet.db, CLOCK, ExecutionIds(511, CLOCK), ["asked"], "bench")[0]
+    committed = CLOCK.now()
+    _wake(place)
+    row = _eventually(lambda: (found := fleet.row(asked.execution_id))["status"] and found)
+    return _between(committed, row["started_at"])
+
+
+def _eventually(look: Callable[[], Any]) -> Any:
+    deadline = time.monotonic() + 30
+    while not (found := look()):
+        if time.monotonic() > deadline:
+            raise SystemExit("bench: it did not come to that within 30 s")
+        time.sleep(0.02)
+    return found
+
+
+def percentile(values: list[float], share: float) -> float:
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
+
+
+def wake_ups(server: MariaDB, rounds: int) -> dict[str, Any]:
+    url = server.url(server.create_database())
+    all_rounds: dict[str, list[Figures]] = {name: [] for name in SITUATIONS}
+    with contextlib.closing(Database.open(url, CLOCK)) as db:
+        upgrade(db)
+        for number in range(rounds):
+            for situation in SITUATIONS:
+                print(f"round {number + 1}: {situation}", file=sys.stderr)
+                all_rounds[situation].append(one_round(db, url, situation))
+    told: dict[str, Any] = {}
+    for situation, figures in all_rounds.items():
+        told[situation] = {
+            what: {
+                name: statistics.median(percentile(one[what], share) for one in figures)
+                for name, share in (("p50", 0.5), ("p99", 0.99))
+            }
+            for what in figures[0]
+        }
+        told[situation]["claimTimesWithout"] = statistics.median(
+            percentile(one["due → claimed"], 0.99) / percentile(base["due → claimed"], 0.99)
+            for one, base in zip(figures, all_rounds["without"], strict=True)
+        )
+    return told
+
+
+def status(server: MariaDB, tasks: int, rounds: int) -> dict[str, Any]:
+    """Seconds of the report in one process, wall and CPU: without, with nothing known, with all known."""
+    with (
+        contextlib.closing(Database.open(server.url(server.create_database()), CLOCK)) as db,
+        contextlib.closing(RedisServer()) as redis,
+    ):
+        redis.start()
+        upgrade(db)
+        _history(db, tasks)
+        place = Place(redis.url, "bench")
+        late = timedelta(minutes=1)
+        runs: dict[str, list[tuple[float, float]]] = {"without": [], "nothing known": [], "all known": []}
+        for number in range(rounds + 1):
+            place.client().flushall()
+            for name, found in runs.items():
+                wall, cpu = time.perf_counter(), time.process_time()
+                rows = None if name == "without" else KnownRows(place, CLOCK)
+                status_report(db, CLOCK.now(), late, rows)
+                if number:
+                    found.append((time.perf_counter() - wall, time.process_time() - cpu))
+        loading = [_loading() for _ in range(rounds)]
+    base = runs["without"]
+    return {
+        "tasks": tasks,
+        "seconds": {
+            name: {
+                "wall": statistics.median(wall for wall, _ in found),
+                "cpu": statistics.median(cpu for _, cpu in found),
+                "wallTimesWithout": statistics.median(
+                    one[0] / other[0] for one, other in zip(found, base, strict=True)
+                ),
+                "cpuTimesWithout": statistics.median(
+                    one[1] / other[1] for one, other in zip(found, base, strict=True)
+                ),
+            }
+            for name, found in runs.items()
+        },
+        "loadingTheLibraryCpuSeconds": statistics.median(loading),
+    }
+
+
+def _loading() -> float:
+    """CPU seconds that a command pays for the library."""
+    code = "import time; before = time.process_time(); import redis; print(time.process_time() - before)"
+    return float(
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    )
+
+
+def _history(db: Database, tasks: int) -> None:
+    fleet = Fleet(db)
+    servers = max(1, tasks // 100)
+    due = CLOCK.now() + timedelta(hours=1)
+    ids: list[tuple[int, int]] = []
+    for number in range(servers):
+        server = fleet.server(f"web-{number}")
+        names = [f"job-{number}-{n}" for n in range(tasks // servers)]
+        ids += [(task, server) for task in fleet.tasks(names, f"web-{number}", due=due, schedule="@every 1h")]
+    first = CLOCK.now().replace(microsecond=0) - timedelta(hours=RUNS_EACH)
+    made = ExecutionIds(1, CLOCK)
+    for run in range(RUNS_EACH):
+        at = first + timedelta(hours=run)
+        rows = [
+            {
+                "id": execution,
+                "task_id": task,
+                "server_id": server,
+                "trigger": "schedule",
+                "scheduled_for": at,
+                "due_at": at,
+                "started_at": at,
+                "finished_at": at + timedelta(seconds=3),
+                "status": 1,
+                "reason": "completed",
+                "exit_code": 0,
+                "output": "x" * 500,
+                "error": "",
+                "output_bytes": 500,
+                "error_bytes": 0,
+                "created_at": at,
+                "path": "jobs.yaml",
+                "line": 1,
+                "generation": 1,
+            }
+            for execution, (task, server) in zip(made.take(len(ids)), ids, strict=True)
+        ]
+        with db.write() as connection:
+            connection.execute(Execution.__table__.insert(), rows)
+    with db.read() as connection:
+        assert connection.execute(select(Execution.id).limit(1)).first()
+
+
+def measure(rounds: int, tasks: int) -> dict[str, Any]:
+    with contextlib.closing(MariaDB()) as server:
+        server.start()
+        report = status(server, tasks, rounds)
+        told = wake_ups(server, rounds)
+    worst = max(told[name]["claimTimesWithout"] for name in SITUATIONS)
+    return {
+        "name": "cache",
+        "rounds": rounds,
+        "python": platform.python_version(),
+        "machine": f"{platform.machine()}, {platform.system()}",
+        "wakeUps": told,
+        "status": report,
+        "goals": {
+            "p99 of a claim, times that without Redis": {
+                "value": worst,
+                "atMost": CLAIM_GOAL,
+                "met": worst <= CLAIM_GOAL,
+            }
+        },
+    }
+
+
+def show(result: dict[str, Any]) -> None:
+    told = result["wakeUps"]
+    kinds = [kind for kind in told["without"] if "→" in kind]
+    print(f"{'ms: p50 / p99':12}" + "".join(f"{kind:>22}" for kind in kinds) + f"{'claim p99 × without':>22}")
+    for situation, figures in told.items():
+        cells = (f"{figures[kind]['p50'] * 1000:,.0f} / {figures[kind]['p99'] * 1000:,.0f}" for kind in kinds)
+        print(
+            f"{situation:13}"
+            + "".join(f"{cell:>22}" for cell in cells)
+            + f"{figures['claimTimesWithout']:22.2f}"
+        )
+    report = result["status"]
+    print(f"\nstatus of {report['tasks']:,} tasks, {RUNS_EACH} runs each")
+    for name, seconds in report["seconds"].items():
+        print(
+            f"{name:14} wall {seconds['wall']:.2f} s (× {seconds['wallTimesWithout']:.2f})"
+            f"   CPU {seconds['cpu']:.2f} s (× {seconds['cpuTimesWithout']:.2f})"
+        )
+    print(f"loading the library: {report['loadingTheLibraryCpuSeconds']:.2f} s CPU")
+    for name, goal in result["goals"].items():
+        print(
+            f"{'met' if goal['met'] else 'NOT met':8}{name}: {goal['value']:.2f} (at most {goal['atMost']:g})"
+        )
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description="with and without Redis")
+    arguments.add_argument("--rounds", type=int, default=5)
+    arguments.add_argument("--tasks", type=int, default=10_000)
+    arguments.add_argument("--json", type=Path, default=Path("bench/results/cache.json"))
+    given = arguments.parse_args()
+    logging.disable()
+    result = measure(given.rounds, given.tasks)
+    show(result)
+    given.json.parent.mkdir(parents=True, exist_ok=True)
+    given.json.write_text(json.dumps(result, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
