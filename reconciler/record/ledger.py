@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from reconciler.clock import Clock
-from reconciler.model.execution import Job, Outcome, Reason, Status, Trigger
+from reconciler.model.execution import Outcome, Reason, Status, Trigger
 from reconciler.record.batch import Ended, Recorded, Started
 from reconciler.schedule.retry import retry_at
 from reconciler.store import ends as store
@@ -66,7 +66,7 @@ class DatabaseLedger:
             retry
             for end in ends
             if end.job.execution_id in wanted
-            and (retry := self._retry(end.job, wanted[end.job.execution_id], tasks, opened)) is not None
+            and (retry := self._retry(end, wanted[end.job.execution_id], tasks, opened)) is not None
         ]
         insert_executions(connection, retries, self._clock.now())
         due = {(retry.task_id, retry.scheduled_for): retry.due_at for retry in retries}
@@ -75,12 +75,17 @@ class DatabaseLedger:
         ]
 
     def _retry(
-        self, job: Job, due_at: datetime, tasks: dict[int, LockedTask], opened: dict[int, OpenRow]
+        self, end: Ended, due_at: datetime, tasks: dict[int, LockedTask], opened: dict[int, OpenRow]
     ) -> NewExecution | None:
-        """The next attempt; None if this end came second, was cancelled, or may not run any more."""
-        row = opened.get(job.execution_id)
-        task = tasks[job.task_id]
+        """The next attempt; None if this end came second, was cancelled, or may not run any more.
+
+        An end that proves what was only ``lost`` (it waited in a spool while its lease lapsed) comes first.
+        """
+        row = opened.get(end.job.execution_id)
+        task = tasks[end.job.task_id]
         if row is None or row.cancel_requested or not task.server_enabled:
+            return None
+        if row.ended and not end.outcome.proven:
             return None
         # a manual run ignores the task's switch, and so does its next attempt
         if not task.enabled and row.requested_by is None:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, and_, or_, select
 
 from reconciler.model.execution import Outcome, Reason, Status
 from reconciler.store.bulk import Piece, Times, Words, sql_time, update_by_id
@@ -38,7 +38,7 @@ class LockedTask:
 
 @dataclass(frozen=True, slots=True)
 class OpenRow:
-    """An unfinished execution, locked."""
+    """An execution whose end is not proven yet, locked. ``ended``: it is ``lost`` or ``unreachable``."""
 
     id: int
     task_id: int
@@ -47,6 +47,7 @@ class OpenRow:
     scheduled_for: datetime
     requested_by: str | None
     cancel_requested: bool
+    ended: bool
 
 
 def write_starts(connection: Connection, starts: Mapping[int, datetime]) -> int:
@@ -148,7 +149,7 @@ def lock_tasks(connection: Connection, ids: Sequence[int]) -> dict[int, LockedTa
 
 
 def lock_open_rows(connection: Connection, ids: Sequence[int]) -> dict[int, OpenRow]:
-    """Lock those of these executions that have not ended."""
+    """Lock those of these executions that have not ended, or without proof."""
     rows = connection.execute(
         select(
             _ROW.id,
@@ -158,12 +159,19 @@ def lock_open_rows(connection: Connection, ids: Sequence[int]) -> dict[int, Open
             _ROW.scheduled_for,
             _ROW.requested_by,
             _ROW.cancel_requested_at.is_not(None).label("cancel_requested"),
+            (_ROW.status != Status.OPEN).label("ended"),
         )
-        .where(_ROW.id.in_(sorted(ids)), _ROW.status == Status.OPEN)
+        .where(
+            _ROW.id.in_(sorted(ids)),
+            or_(
+                _ROW.status == Status.OPEN,
+                and_(_ROW.status == Status.FAILED, _ROW.reason.in_((Reason.LOST, Reason.UNREACHABLE))),
+            ),
+        )
         .order_by(_ROW.id)
         .with_for_update()
     )
-    return {row.id: OpenRow(**row._mapping) for row in rows}
+    return {row.id: OpenRow(**{**row._mapping, "ended": bool(row.ended)}) for row in rows}
 
 
 def touch_last_runs(connection: Connection, last_runs: Mapping[int, datetime]) -> set[int]:

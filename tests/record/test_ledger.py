@@ -176,6 +176,27 @@ def test_the_same_end_twice_makes_one_retry(world: World, ledger: DatabaseLedger
     assert world.fleet.states(task) == {"exit-code": 1, "waiting": 1}
 
 
+def test_a_failure_that_replaces_a_lost_end_is_tried_again_once(world: World, ledger: DatabaseLedger) -> None:
+    task = world.fleet.task()
+    world.fleet.execution(task, 1, scheduled_for=START, status=2, reason="lost")
+    (recorded,) = ledger.write([], [failing(1, task)])
+    assert recorded.retry_at is not None
+    assert world.fleet.states(task) == {"exit-code": 1, "waiting": 1}
+    (recorded,) = ledger.write([], [failing(1, task)])
+    assert recorded.retry_at is None
+    assert world.fleet.states(task) == {"exit-code": 1, "waiting": 1}
+
+
+def test_a_failure_whose_next_attempt_is_there_already_makes_no_second_one(
+    world: World, ledger: DatabaseLedger
+) -> None:
+    task = world.fleet.task()
+    world.fleet.execution(task, 1, scheduled_for=START)
+    ledger.write([], [failing(1, task, Reason.UNREACHABLE, started_at=None)])
+    ledger.write([], [failing(1, task)])
+    assert world.fleet.states(task) == {"exit-code": 1, "waiting": 1}
+
+
 NO_RETRY = [Reason.CANCELLED, Reason.AUTH_FAILED, Reason.HOST_KEY, Reason.LOST, Reason.UNREACHABLE]
 
 
