@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 
 from reconciler.clock import Clock
 from reconciler.record.spool import Spool
@@ -26,21 +27,22 @@ class Holding:
         self._spool = spool
         self._owner = owner
         self._most_bytes = max_bytes // 2
+        self._lock = threading.Lock()
         self._held = False
         self._said = False
         self._gone: set[str] = set()
 
     def held(self) -> bool:
         """Whether nothing more may be claimed or taken now."""
-        share = 0.5 if self._held else 1.0
         records, size = self._spool.waiting
-        held = records > MOST_RECORDS * share or size > self._most_bytes * share
-        if held != self._held:
-            self._held = held
-            if held:
-                log.warning("nothing is claimed while %d records wait in %s", records, self._spool.root)
-            else:
-                log.warning("claiming goes on: %d records are left in the spool", records)
+        with self._lock:
+            share = 0.5 if self._held else 1.0
+            held = records > MOST_RECORDS * share or size > self._most_bytes * share
+            changed, self._held = held != self._held, held
+        if changed and held:
+            log.warning("nothing is claimed while %d records wait in %s", records, self._spool.root)
+        elif changed:
+            log.warning("claiming goes on: %d records are left in the spool", records)
         return held
 
     def step(self) -> None:

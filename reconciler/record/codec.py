@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from reconciler.model.base import declared
@@ -88,7 +89,7 @@ def _job_of(value: dict[str, Any]) -> Job:
         project=str(value["project"]),
         task=str(value["task"]),
         server=_hop_of(value["server"]),
-        spec=TaskSpec.model_validate(value["spec"]),
+        spec=_task_spec(text_of(value["spec"])),
         attempt=_number(value["attempt"]),
         scheduled_for=_time(value["scheduledFor"]),
         due_at=_time(value["dueAt"]),
@@ -102,7 +103,18 @@ def _hop(hop: Hop) -> dict[str, Any]:
 
 
 def _hop_of(value: dict[str, Any]) -> Hop:
-    return Hop(str(value["name"]), ServerSpec.model_validate(value["spec"]))
+    return Hop(str(value["name"]), _server_spec(text_of(value["spec"])))
+
+
+# many records are of few tasks and servers, and validating a spec costs more than all the rest
+@lru_cache(maxsize=1024)
+def _task_spec(text: str) -> TaskSpec:
+    return TaskSpec.model_validate(json.loads(text))
+
+
+@lru_cache(maxsize=1024)
+def _server_spec(text: str) -> ServerSpec:
+    return ServerSpec.model_validate(json.loads(text))
 
 
 def _outcome(outcome: Outcome) -> dict[str, Any]:

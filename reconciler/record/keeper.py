@@ -15,9 +15,11 @@ from reconciler.record.spool import Spool
 
 log = logging.getLogger("reconciler.record")
 
-KEEP_SECONDS = 2.0
-"""So long a record may be in memory alone while nothing is known against the database: it may be slow, locked
-or hang. As soon as it is known to be away, nothing stays in memory alone."""
+STUCK_SECONDS = 2.0
+"""So long a record may be in memory alone while the database takes nothing and says nothing: it may hang. As
+soon as it is known to be away, nothing stays in memory alone."""
+SLOW_SECONDS = 10.0
+"""The same while it takes others: many came at once, or somebody holds what this one needs."""
 LOOK_SECONDS = 1.0
 AWAY_LOOK_SECONDS = 0.2
 ADOPT_SECONDS = 30.0
@@ -116,7 +118,9 @@ class SpoolKeeper:
             self._spool.adopt()
             if self._spool.waits:
                 self._wake()
-        self._keep(self._pending.older_than(0.0 if self._away else KEEP_SECONDS))
+        self._keep(
+            self._pending.everything() if self._away else self._pending.overdue(STUCK_SECONDS, SLOW_SECONDS)
+        )
         if self._kept and not self._away and not self._spool.records:
             log.warning("the database has taken the %d records that were kept in the spool", self._kept)
             self._kept = 0

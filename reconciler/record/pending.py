@@ -28,6 +28,7 @@ class Pending:
         self._bytes = 0
         self._hurry = False
         self._closed = False
+        self._written_at = float("-inf")
         self._written_elsewhere: set[tuple[int, bool]] = set()
 
     def start(self, record: Started) -> None:
@@ -83,9 +84,12 @@ class Pending:
             ]
         return starts + ends
 
-    def older_than(self, seconds: float) -> list[Record]:
-        """What came so long ago or earlier, starts first; it stays here."""
-        return self._until(self._clock.monotonic() - seconds)
+    def overdue(self, stuck: float, slow: float) -> list[Record]:
+        """What came ``stuck`` seconds ago or earlier if nothing at all was written since, else what came
+        ``slow`` seconds ago; starts first. It stays here.
+        """
+        now = self._clock.monotonic()
+        return self._until(now - (stuck if self._written_at <= now - stuck else slow))
 
     def everything(self) -> list[Record]:
         """All that is here."""
@@ -103,6 +107,7 @@ class Pending:
     def written(self, records: Iterable[Record]) -> None:
         """The database has these. What was moved to the spool meanwhile is remembered for ``is_written``."""
         with self._lock:
+            self._written_at = self._clock.monotonic()
             for record in records:
                 if not self._forget(record):
                     self._written_elsewhere.add(key_of(record))

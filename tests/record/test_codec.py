@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic.alias_generators import to_camel
 
-from reconciler.model.execution import CapturedStream, Hop, Outcome, Reason, Status
+from reconciler.model.execution import CapturedStream, Hop, Job, Outcome, Reason, Status
 from reconciler.model.server import ServerSpec
 from reconciler.record.batch import Ended, Started
-from reconciler.record.codec import decode, encode
+from reconciler.record.codec import decode, encode, shape
 from reconciler.record.ledger import next_attempt
 from tests.dispatch.fleet import START, at
 from tests.record.runs import ended, job, outcome
@@ -49,6 +50,13 @@ def test_a_record_comes_back_as_it_was_but_for_the_command() -> None:
 def test_neither_the_command_nor_its_environment_are_written_down() -> None:
     end = ended(1, of=job(1, command="mysql -phunter2", env={"TOKEN": "hunter3"}))
     assert b"hunter" not in encode(end)
+
+
+def test_every_field_is_written_down() -> None:
+    written = shape(Ended(job(1), outcome(1)))
+    assert set(written["job"]) == {to_camel(field.name) for field in fields(Job)}
+    assert set(written["outcome"]) == {to_camel(field.name) for field in fields(Outcome)}
+    assert len(written["outcome"]["stdout"]) == len(fields(CapturedStream))
 
 
 STREAMS = st.builds(

@@ -292,7 +292,21 @@ def test_a_killed_server_that_starts_again_has_each_end_once(
 
 
 @NOWHERE
-def test_a_replica_that_takes_no_writes_is_waited_for(private: Private, recorder: StartRecorder) -> None:
+@pytest.mark.parametrize(
+    ("kind", "switch"),
+    [
+        pytest.param("start_mariadb", "read_only", marks=pytest.mark.mariadb),
+        pytest.param("start_mysql", "super_read_only", marks=pytest.mark.mysql),
+    ],
+)
+def test_a_replica_that_takes_no_writes_is_waited_for(
+    kind: str, switch: str, request: pytest.FixtureRequest, recorder: StartRecorder
+) -> None:
+    with fleet_on(request.getfixturevalue(kind)()) as private:
+        replica(private, switch, recorder)
+
+
+def replica(private: Private, switch: str, recorder: StartRecorder) -> None:
     server = private.server
     task = taken(private.fleet, 20)
     server.execute("CREATE USER app@'127.0.0.1' IDENTIFIED BY 'secret'")
@@ -300,10 +314,11 @@ def test_a_replica_that_takes_no_writes_is_waited_for(private: Private, recorder
     mine = recorder(private.url.replace("root@", "app:secret@"))
     mine.end(range(1, 6), task)
     eventually(lambda: private.fleet.states()["completed"] == 5)
-    server.execute("SET GLOBAL read_only = 1")
+    server.execute(f"SET GLOBAL {switch} = 1")
     mine.end(range(6, 21), task)
     eventually(lambda: mine.spool.records == 15 and mine.writer.pending == 0)
     assert "read-only" in mine.failures[-1].message
+    server.execute(f"SET GLOBAL {switch} = 0")
     server.execute("SET GLOBAL read_only = 0")
     eventually(lambda: private.fleet.states() == {"completed": 20}, 30)
     assert mine.writer.close(10)
