@@ -17,6 +17,7 @@ from sqlalchemy.exc import IntegrityError
 from reconciler.model.execution import Reason, Status, Trigger
 from reconciler.schedule.concurrency import OpenSlot, OpenState
 from reconciler.schedule.policy import Suspension
+from reconciler.store import wire
 from reconciler.store.bulk import Parameters, Times, chunks, number_list, update_by_id
 from reconciler.store.faults import is_duplicate
 from reconciler.store.tables import Execution, Override, Server, Task
@@ -68,19 +69,21 @@ class NewExecution:
 _TASK = Task.__table__.c
 _DUE = (
     select(
-        _TASK.id,
-        _TASK.name,
-        _TASK.project_id,
-        _TASK.server_id,
-        _TASK.cron_expr,
-        _TASK.timezone,
-        type_coerce(_TASK.spec, Text).label("spec"),
-        _TASK.next_slot,
-        _TASK.next_run,
-        _TASK.generation,
-        _TASK.revision_id,
-        _TASK.path,
-        _TASK.line,
+        wire.as_one(
+            _TASK.id,
+            _TASK.name,
+            _TASK.project_id,
+            _TASK.server_id,
+            _TASK.cron_expr,
+            _TASK.timezone,
+            type_coerce(_TASK.spec, Text),
+            _TASK.next_slot,
+            _TASK.next_run,
+            _TASK.generation,
+            _TASK.revision_id,
+            _TASK.path,
+            _TASK.line,
+        )
     )
     .where(_TASK.status == 1, _TASK.next_run >= bindparam("floor"), _TASK.next_run <= bindparam("now"))
     .order_by(_TASK.next_run)
@@ -114,8 +117,13 @@ def due_tasks(connection: Connection, floor: datetime, now: datetime, rows: int)
     ``floor`` is a lower bound of their due times: entries that were moved stay in the index while any
     snapshot is open (a backup), and every scan from the beginning would wade through them.
     """
-    found = connection.execute(_DUE, {"floor": floor, "now": now, "rows": rows})
-    return [DueTask(*row) for row in found]
+    found = connection.execute(_DUE, {"floor": floor, "now": now, "rows": rows}).scalars()
+    times = wire.Moments()
+    tasks = []
+    for row in wire.rows(found.all()):
+        row[7:9] = times[row[7]], times.known(row[8])
+        tasks.append(DueTask(*row))
+    return tasks
 
 
 def next_due(connection: Connection, floor: datetime) -> datetime | None:

@@ -7,7 +7,7 @@ runs.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -30,6 +30,7 @@ from sqlalchemy.exc import IntegrityError
 
 from reconciler.model.execution import Reason, Status, Trigger
 from reconciler.model.server import ServerSpec
+from reconciler.store import wire
 from reconciler.store.bulk import chunks, number_list, sql_time
 from reconciler.store.claims import DUE_INDEX, OPEN_INDEX
 from reconciler.store.engine import Database
@@ -142,14 +143,19 @@ def waiting(
             "servers": list(but_servers) or [0],
             "tasks": list(but_tasks) or [0],
         }
-    found = [_waiting_row(tuple(row)) for row in connection.execute(query, values)]
-    return sorted(found, key=lambda row: (row.due_at, row.id))
+    return _waiting_rows(connection, query, values)
 
 
 def waiting_of(connection: Connection, now: datetime, ids: Collection[int]) -> list[WaitingRow]:
     """Those of these executions that are due and wait, the longest due first."""
-    found = connection.execute(_THESE, {"now": now, "rows": len(ids), "ids": sorted(ids)})
-    return sorted((_waiting_row(tuple(row)) for row in found), key=lambda row: (row.due_at, row.id))
+    return _waiting_rows(connection, _THESE, {"now": now, "rows": len(ids), "ids": sorted(ids)})
+
+
+def _waiting_rows(connection: Connection, query: Select[Any], values: Mapping[str, Any]) -> list[WaitingRow]:
+    times = wire.Moments()
+    found = connection.execute(query, values).scalars().all()
+    rows = [_waiting_row(row, times) for row in wire.rows(found)]
+    return sorted(rows, key=lambda row: (row.due_at, row.id))
 
 
 _DUE_AND_WAITING = and_(
@@ -191,19 +197,20 @@ def _page(condition: ColumnElement[bool], index: str = WAITING_INDEX) -> Select[
         .subquery("w")
     )
     project = Project.__table__.c
+    row = wire.as_one(
+        found.c.id, found.c.task_id, found.c.server_id, _TASK.project_id, found.c.attempt,
+        found.c.trigger, found.c.requested_by, found.c.scheduled_for, found.c.due_at,
+        project.name, _TASK.name, _TASK.deleted_at,
+        _TASK.command, _TASK.cron_expr, _TASK.timezone, _TASK.status, type_coerce(_TASK.spec, Text),
+        _SERVER.deleted_at, *SERVER_SPEC,
+    )  # fmt: skip
     return (
-        select(
-            found.c.id, found.c.task_id, found.c.server_id, _TASK.project_id, found.c.attempt,
-            found.c.trigger, found.c.requested_by, found.c.scheduled_for, found.c.due_at,
-            project.name, _TASK.name, _TASK.deleted_at,
-            _TASK.command, _TASK.cron_expr, _TASK.timezone, _TASK.status, type_coerce(_TASK.spec, Text),
-            _SERVER.deleted_at, *SERVER_SPEC,
-        )
+        select(row)
         .join_from(found, Task, _TASK.id == found.c.task_id)
         .join(Server, _SERVER.id == found.c.server_id)
         .join(Project, project.id == _TASK.project_id)
         .prefix_with("STRAIGHT_JOIN", dialect="mysql")
-    )  # fmt: skip
+    )
 
 
 _FIRST_PAGE = _page(_DUE_AND_WAITING)
@@ -221,7 +228,7 @@ _NEXT_PAGE = _page(
 _THESE = _page(and_(_DUE_AND_WAITING, _ROW.id.in_(bindparam("ids", expanding=True))), "FORCE INDEX (PRIMARY)")
 
 
-def _waiting_row(row: tuple[Any, ...]) -> WaitingRow:
+def _waiting_row(row: list[Any], times: wire.Moments) -> WaitingRow:
     return WaitingRow(
         id=row[0],
         task_id=row[1],
@@ -230,8 +237,8 @@ def _waiting_row(row: tuple[Any, ...]) -> WaitingRow:
         attempt=row[4],
         trigger=Trigger(row[5]),
         manual=row[6] is not None,
-        scheduled_for=row[7],
-        due_at=row[8],
+        scheduled_for=times.known(row[7]),
+        due_at=times.known(row[8]),
         project=row[9],
         task=row[10],
         task_live=row[11] is None,

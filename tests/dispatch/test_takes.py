@@ -44,6 +44,24 @@ def test_a_taken_run_is_a_complete_job_with_owner_and_lease(world: World) -> Non
     assert world.taker("other").take(5, {}).taken == ()
 
 
+NASTY = (
+    'it\'s "100%" \\ of\ttabs,\nlines\r\n, \x01\x1b\x7f, 备份 🦀 é\u2028, '
+    "{json: [1]} and /* that */ :name %s ? -- $"
+)
+
+
+def test_every_text_reaches_the_run_as_it_was_written(world: World) -> None:
+    world.fleet.server("备份-1")
+    task = world.fleet.task('quote\'d "dump" \\ 🦀', "备份-1", command=NASTY, env={"A": NASTY})
+    world.scheduler.claim()
+    (taken,) = world.taker().take(5, {}).taken
+    assert (taken.job.task, taken.job.server.name) == ('quote\'d "dump" \\ 🦀', "备份-1")
+    assert taken.job.spec.command == NASTY
+    assert taken.job.spec.env == {"A": NASTY}
+    assert (taken.job.scheduled_for, taken.job.due_at) == (START, START)
+    assert world.fleet.ledger(task)[0]["path"] == "fleet.yaml"
+
+
 def test_the_oldest_due_goes_first_across_tasks(world: World) -> None:
     tasks = world.fleet.tasks([f"t-{n}" for n in range(6)])
     for position, seconds in enumerate([5, 1, 4, 2, 3, 0]):
