@@ -18,13 +18,12 @@ if TYPE_CHECKING:
     from reconciler.execute.control import Stream
     from reconciler.record.archive import Archives
     from reconciler.report.output import StoredStream
+    from reconciler.settings import Settings
     from reconciler.store.engine import Database
     from reconciler.store.views import Connection, ExecutionView
 
 DEFAULT_PAGE = 200
 STREAMS: dict[str, Stream] = {"out": "stdout", "err": "stderr"}
-POLL_SECONDS = 0.5
-"""How often --follow looks at the row: a reader's patience, not a scheduler's."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -34,7 +33,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add(
         "--follow",
         action="store_true",
-        help="wait for a run that has not ended, then print it (not yet line by line while it runs)",
+        help="show the output of a run while it comes, until the run has ended",
     )
     add("--stream", choices=("out", "err", "both"), default="both", help="default: out, then err")
     add("--page", metavar="N", type=count_argument, help="only the Nth page, counted from 1")
@@ -50,14 +49,18 @@ def run(args: argparse.Namespace, console: Console) -> int:
         raise UsageError("--page-size needs --page", hint="write --page 1 for the first page")
     from reconciler.bootstrap import archives, database
     from reconciler.clock import SystemClock
+    from reconciler.store.executions import get_execution
 
     clock = SystemClock()
     settings = settings_of(args)
     with database(settings, clock) as db:
         with db.read() as conn:
             view = _find(conn, args.target, waiting=args.follow)
-        if args.follow:
-            view = _wait(db, view, clock, console)
+        if args.follow and view.status == Status.OPEN:
+            if _follow(db, view, args, console, settings, clock):
+                return 0
+            with db.read() as conn:
+                view = get_execution(conn, view.id)
         _introduce(view, console)
         show(view, db, lambda: archives(settings, clock), args, console)
     return 0
@@ -95,19 +98,47 @@ def _find(conn: Connection, target: str, *, waiting: bool) -> ExecutionView:
     )
 
 
-def _wait(db: Database, view: ExecutionView, clock: Clock, console: Console) -> ExecutionView:
-    """The row once it has ended; raises NotFound if it is pruned meanwhile."""
+def _follow(
+    db: Database,
+    view: ExecutionView,
+    args: argparse.Namespace,
+    console: Console,
+    settings: Settings,
+    clock: Clock,
+) -> bool:
+    """Show a run while it goes on; whether anything was to be seen before it ended."""
+    from reconciler.bootstrap import archives, wake_others
+    from reconciler.cli.follow import LiveRun, follow_to_end, follower
     from reconciler.store.executions import get_execution
 
-    told = None
-    while view.status == Status.OPEN:
-        if view.state is not told:
-            console.note(paint(f"execution {view.id} is {view.state} …", DIM, console.colour_err))
-            told = view.state
-        clock.sleep(POLL_SECONDS)
+    chosen = [stream for name, stream in STREAMS.items() if args.stream in (name, "both")]
+    if args.page is not None:
+        # a page is one of the whole
+        chosen = []
+    with follower(db, clock, console) as one:
+        one.follow([view.id])
+        wake_others(settings, clock)
+        run = LiveRun(view.id, one, Output(console), console, clock, chosen, args.tail)
+        try:
+            follow_to_end(run, console, clock)
+        except KeyboardInterrupt:
+            console.note(f"the run goes on (`reconciler cancel {view.id}` ends it)")
+            raise
+        if not run.touched:
+            return False
         with db.read() as conn:
-            view = get_execution(conn, view.id)
-    return view
+            ended = get_execution(conn, view.id)
+            both = _stored(conn, ended)
+        run.finish(ended, dict(zip(STREAMS.values(), both, strict=True)), lambda: archives(settings, clock))
+        _introduce(ended, console)
+    return True
+
+
+def _stored(conn: Connection, view: ExecutionView) -> tuple[StoredStream, StoredStream]:
+    from reconciler.report.output import stored_streams
+    from reconciler.store.executions import read_hashes, read_output
+
+    return stored_streams(view, read_output(conn, view.id), read_hashes(conn, view.id))
 
 
 def _introduce(view: ExecutionView, console: Console) -> None:
@@ -132,11 +163,8 @@ def show(
     console: Console,
 ) -> None:
     """Print what is kept of a run that has ended: from the archive where the row has not all of it."""
-    from reconciler.report.output import stored_streams
-    from reconciler.store.executions import read_hashes, read_output
-
     with db.read() as conn:
-        both = stored_streams(view, read_output(conn, view.id), read_hashes(conn, view.id))
+        both = _stored(conn, view)
     chosen = [item for item in zip(STREAMS, both, strict=True) if args.stream in (item[0], "both")]
     if view.archive and not all(stream.whole for _, stream in chosen):
         try:

@@ -8,6 +8,9 @@ from typing import Protocol
 
 from reconciler.cli.console import Console
 
+LONGEST_LINE = 65_536
+"""Bytes of a line that wait for its end where several runs are shown."""
+
 
 class Text(Protocol):
     """What can be paged through: a row's text, or an archive (`record.seekable.Seekable`)."""
@@ -66,6 +69,33 @@ class Output:
     def flush(self) -> None:
         """Show it now."""
         (self._bytes if self._bytes is not None else self._console.out).flush()
+
+
+class Labelled:
+    """The same for one of several runs: whole lines only, each behind the run's name."""
+
+    def __init__(self, output: Output, label: str) -> None:
+        self._output = output
+        self._label = label.encode("utf-8", "replace")
+        self._held = b""
+
+    def write(self, data: bytes) -> None:
+        """More of it; the beginning of a line waits for its end."""
+        *lines, self._held = (self._held + data).split(b"\n")
+        for line in lines:
+            self._output.write(self._label + line + b"\n")
+        if len(self._held) > LONGEST_LINE:
+            self.end_line()
+
+    def end_line(self) -> None:
+        """What comes next begins a line."""
+        if self._held:
+            self._output.write(self._label + self._held + b"\n")
+            self._held = b""
+
+    def flush(self) -> None:
+        """Show it now."""
+        self._output.flush()
 
 
 def print_all(texts: Sequence[Text], output: Output, *, terminal: bool) -> None:

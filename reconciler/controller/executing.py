@@ -12,6 +12,7 @@ from reconciler.cache.signals import Kind, Signals
 from reconciler.clock import Clock
 from reconciler.controller.events import Announcer, Event, EventKind
 from reconciler.controller.following import Following
+from reconciler.controller.live import LiveOutput
 from reconciler.controller.loop import Loop
 from reconciler.controller.outage import Outage
 from reconciler.controller.pool import Pool, Run, Runs
@@ -21,7 +22,7 @@ from reconciler.dispatch.scheduler import REPLACED_BY
 from reconciler.dispatch.taker import Taken, Taker
 from reconciler.errors import Temporary
 from reconciler.execute.control import Control, Executor
-from reconciler.model.execution import Outcome, Reason, State, Status, state_of
+from reconciler.model.execution import Outcome, Reason, State, Status, Trigger, state_of
 from reconciler.record.batch import Recorded
 from reconciler.record.writer import Writer
 from reconciler.store.held import StillHeld
@@ -52,6 +53,7 @@ class Executing:
         announcer: Announcer,
         dependents: Dependents,
         signals: Signals,
+        live: LiveOutput,
         *,
         workers: int,
         chase: bool,
@@ -65,6 +67,7 @@ class Executing:
         self._outage = outage
         self._announcer = announcer
         self._signals = signals
+        self._live = live
         self._chase = chase
         self._barred = barred
         self._writer: Writer | None = None
@@ -86,6 +89,7 @@ class Executing:
         self._writer = writer
         self._keep_loop.start()
         self._following.start()
+        self._live.start()
         self._take_loop.start()
 
     def wake(self) -> None:
@@ -111,6 +115,7 @@ class Executing:
     def changed(self) -> None:
         """The change counter moved: something was applied, or someone wants a run to end."""
         self._following.changed()
+        self._live.changed()
         ids = self.runs.ids()
         if ids:
             self._obey(self._keeper.cancels(ids))
@@ -161,6 +166,7 @@ class Executing:
     def stop(self, seconds: float) -> None:
         """Let the threads go; leases are renewed no more."""
         self._following.stop(seconds)
+        self._live.stop(seconds)
         self._keep_loop.end()
         if self._keep_loop.ident is not None:
             self._keep_loop.join(seconds)
@@ -198,6 +204,7 @@ class Executing:
         run = Run(taken, Control(), taken.lease_until, started=taken.job.started_at is not None)
         run.control = Control(
             on_started=lambda at: self._started(run, at),
+            on_output=self._live.begin(run.job.execution_id, asked_for=taken.trigger is Trigger.MANUAL),
             waiting=lambda stop: self._pool.waiting(stop, in_line=not run.started),
         )
         self.runs.add(run)
@@ -244,11 +251,14 @@ class Executing:
                 self._clock.now(),
                 message=f"a fault of reconciler itself: {type(error).__name__}; the log has the details",
             )
+        finally:
+            self._live.end(run.job.execution_id)
 
     def _let_go(self, run: Run, why: str) -> None:
         execution_id = run.job.execution_id
         log.warning("execution %d is handed back before it began: %s", execution_id, why)
         self.runs.remove(execution_id)
+        self._live.end(execution_id)
         try:
             self._keeper.hand_back([execution_id])
         except Temporary as error:

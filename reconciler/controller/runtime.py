@@ -12,6 +12,7 @@ from reconciler.clock import Clock
 from reconciler.controller.events import Announcer, Listener
 from reconciler.controller.executing import Executing
 from reconciler.controller.holding import Holding
+from reconciler.controller.live import LiveOutput
 from reconciler.controller.loop import Loop
 from reconciler.controller.outage import Outage
 from reconciler.controller.pruning import Pruning
@@ -198,6 +199,7 @@ class Runtime:
             self._announcer,
             Dependents(self._db, self._clock, self._ids),
             self._signals,
+            LiveOutput(self._db, self._clock, self._outage),
             workers=self._settings.workers,
             chase=not self._schedule,
             barred=self._holding.held,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from reconciler.clock import Clock
+from reconciler.dispatch.following import LIVE_SECONDS, Follower
 from reconciler.dispatch.leases import live_workers, local_workers
 from reconciler.dispatch.scheduler import REPLACED_BY
 from reconciler.errors import DatabaseBusy, NotFound, Refused
@@ -46,14 +47,29 @@ class Asked:
         return self.state not in (State.WAITING, State.RUNNING)
 
 
-def request_runs(db: Database, clock: Clock, ids: Ids, addresses: Sequence[str], by: str) -> list[Asked]:
+def request_runs(
+    db: Database,
+    clock: Clock,
+    ids: Ids,
+    addresses: Sequence[str],
+    by: str,
+    follower: Follower | None = None,
+) -> list[Asked]:
     """Insert a manual run of each task, all or none, in one transaction that holds the tasks' row locks.
 
-    ``by`` is user@host. A run that ``concurrency`` forbids just now is recorded as skipped. Raises
-    UsageError, NotFound and Ambiguous for addresses, Refused on a disabled server or where no live
-    worker could take it.
+    ``by`` is user@host; ``follower`` follows the runs from their first line on. A run that ``concurrency``
+    forbids just now is recorded as skipped. Raises UsageError, NotFound and Ambiguous for addresses, Refused
+    on a disabled server or where no live worker could take it.
     """
-    return db.transact(lambda connection: _request(db, connection, clock, ids, addresses, by))
+
+    def request(connection: Connection) -> list[Asked]:
+        asked = _request(db, connection, clock, ids, addresses, by)
+        if follower is not None:
+            follower.follow([item.execution_id for item in asked if not item.ended], connection)
+        raise_counter(connection)
+        return asked
+
+    return db.transact(request)
 
 
 def _request(
@@ -82,7 +98,6 @@ def _request(
     if supersede or cancel:
         claims.supersede(connection, supersede, now)
         claims.request_cancels(connection, supersede + cancel, REPLACED_BY, now)
-    raise_counter(connection)
     return [_asked(wanted[row.task_id], row) for row in new]
 
 
@@ -150,11 +165,21 @@ def _asked(task: AddressedTask, row: NewExecution) -> Asked:
 
 
 def watch(
-    db: Database, clock: Clock, asked: Sequence[Asked], on_change: Callable[[Asked], None]
+    db: Database,
+    clock: Clock,
+    asked: Sequence[Asked],
+    on_change: Callable[[Asked], None],
+    between: Callable[[], None] | None = None,
 ) -> list[Asked]:
-    """Wait until every slot has its verdict, retries included; ``on_change`` is told of each new state."""
+    """Wait until every slot has its verdict, retries included.
+
+    ``on_change`` is told of each new state; ``between`` is called before each look and
+    makes looks as frequent as a reader of live output wants them.
+    """
     current = list(asked)
     while True:
+        if between is not None:
+            between()
         with db.read() as connection:
             seen = [item if item.ended else _look(connection, item) for item in current]
         for before, after in zip(current, seen, strict=True):
@@ -163,7 +188,7 @@ def watch(
         current = seen
         if all(item.ended for item in current):
             return current
-        clock.sleep(POLL_SECONDS)
+        clock.sleep(POLL_SECONDS if between is None else LIVE_SECONDS)
 
 
 def _look(connection: Connection, item: Asked) -> Asked:

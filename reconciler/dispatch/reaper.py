@@ -9,7 +9,7 @@ from reconciler.clock import Clock
 from reconciler.dispatch.durable import survives_owner
 from reconciler.dispatch.leases import LEASE_SECONDS, WORKER_PREFIX
 from reconciler.model.execution import Reason
-from reconciler.store import ends, held, takes
+from reconciler.store import ends, held, live, takes
 from reconciler.store.engine import Connection, Database
 from reconciler.store.held import Lapsed
 
@@ -65,10 +65,13 @@ class Reaper:
         return Reaped(tuple(back), tuple(ended))
 
     def tidy(self) -> None:
-        """Forget processes that have been gone for long."""
-        self._db.transact(
-            lambda connection: held.forget_workers(self._db, connection, WORKER_PREFIX, _FORGOTTEN_SECONDS)
-        )
+        """Forget processes that have been gone for long, and what they wrote for followers."""
+        self._db.transact(self._tidy)
+
+    def _tidy(self, connection: Connection) -> None:
+        for prefix in (WORKER_PREFIX, live.PREFIX):
+            held.forget_workers(self._db, connection, prefix, _FORGOTTEN_SECONDS)
+        live.forget(connection, live.left_behind(self._db, connection))
 
     def _end(self, row: Lapsed, waiting: bool) -> bool:
         reason, message = _verdict(row, waiting)

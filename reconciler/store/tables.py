@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from reconciler.store.types import Json, Key, LongText, MediumText, PackedJson, UtcDateTime
+from reconciler.store.types import Json, Key, LongText, MediumBytes, MediumText, PackedJson, UtcDateTime
 
 SERVER_TABLE = {
     "mysql_engine": "InnoDB",
@@ -278,6 +278,24 @@ class Lease(Base):
     token: Mapped[int] = mapped_column(BigInteger, default=0)
     """The fencing token: grows with each new owner. Of the change counter: its value."""
     until: Mapped[datetime | None] = mapped_column(UtcDateTime, index=True)
+
+
+class LiveOutput(Base):
+    """Pieces of output on their way to people who follow a run (store.live); never for long."""
+
+    __tablename__ = "live_output"
+    __table_args__ = (
+        Index(None, "execution_id", "id"),
+        {**SERVER_TABLE, "sqlite_autoincrement": True},
+    )
+
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    execution_id: Mapped[int] = mapped_column(BigInteger)
+    stream: Mapped[int] = mapped_column(SmallInteger)
+    """1 output, 2 error."""
+    start: Mapped[int] = mapped_column(BigInteger)
+    """Its place in the masked stream, in bytes."""
+    data: Mapped[bytes] = mapped_column(MediumBytes)
 
 
 class Condition(Base):

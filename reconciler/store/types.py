@@ -8,8 +8,8 @@ import zlib
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, DateTime, Integer, Text
-from sqlalchemy.dialects.mysql import DATETIME, LONGTEXT, MEDIUMTEXT
+from sqlalchemy import BigInteger, DateTime, Integer, LargeBinary, Text
+from sqlalchemy.dialects.mysql import DATETIME, LONGTEXT, MEDIUMBLOB, MEDIUMTEXT
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
@@ -94,6 +94,7 @@ class PackedJson(Json):
 
 
 LongText = Text().with_variant(LONGTEXT(), "mysql", "mariadb")
+MediumBytes = LargeBinary().with_variant(MEDIUMBLOB(), "mysql", "mariadb")
 MediumText = Text().with_variant(MEDIUMTEXT(), "mysql", "mariadb")
 Key = BigInteger().with_variant(Integer(), "sqlite")
 """Of auto-increment keys: SQLite counts up only what is called INTEGER."""

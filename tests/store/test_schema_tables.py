@@ -35,7 +35,7 @@ def rows(db: Database, query: str) -> list[Any]:
 def test_the_design_of_tables_is_complete() -> None:
     designed = {
         "users", "projects", "servers", "tasks", "task_executions", "revisions", "overrides", "leases",
-        "conditions", "outbox",
+        "conditions", "outbox", "live_output",
     }  # fmt: skip
     assert set(Base.metadata.tables) == designed
 

@@ -18,10 +18,10 @@ OPTIONS: dict[str, Any] = {
 }
 
 
-def create_table(name: str, *parts: Any) -> None:
+def create_table(name: str, *parts: Any, **options: Any) -> None:
     """A table that leaves nothing to the server's defaults, unless it is there."""
     if not sa.inspect(op.get_bind()).has_table(name):
-        op.create_table(name, *parts, **OPTIONS)
+        op.create_table(name, *parts, **OPTIONS, **options)
 
 
 def add_column(table: str, column: sa.Column[Any]) -> None:
