@@ -28,6 +28,8 @@ COMMANDS = {
     "logs": "the output of a run",
     "run": "run tasks now",
     "cancel": "end executions",
+    "suspend": "let nothing of it run by itself for a while",
+    "resume": "end suspensions before their time",
     "explain": "why a task ran, or did not, at a time",
     "schedule": "what will run when",
     "up": "everything in one process: reconcile on change, schedule, execute",
