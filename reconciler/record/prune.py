@@ -28,8 +28,8 @@ MOST_SECONDS = 0.1
 """No transaction is to last longer."""
 _AIM_SECONDS = 0.04
 """Well under it: the next batch may meet a busier disk."""
-SMALLEST, FIRST, LARGEST = 50, 500, 5_000
-"""Rows of a batch. Under 500 only where that many take too long."""
+SMALLEST, FIRST, LARGEST = 50, 100, 5_000
+"""Rows of a batch: few until it is known how long they take; in the end under 500 only on a slow database."""
 LEASE_SECONDS = 30.0
 STEP_SECONDS = 5.0
 """A step of the controller ends after so long, and the next one goes on."""
@@ -84,6 +84,8 @@ class Pruner:
         self._size = BatchSize()
         self._held: Held | None = None
         self._renewed = 0.0
+        self._busy = 0.0
+        """Seconds of transactions and the pauses after them."""
         self._pass = Pruned()
 
     def step(self) -> float:
@@ -130,7 +132,7 @@ class Pruner:
     def _page(self) -> float:
         with self._db.read() as connection:
             cursor, _ = store.read_cursor(connection)
-        begin, before = self._clock.monotonic(), self._pass.rows
+        begin, before, deleting = self._clock.monotonic(), self._pass.rows, self._busy
         tasks = self._selection.page(cursor)
         for batch in self._selection.batches(tasks, lambda: self._size.rows):
             self._delete(batch, self._pass)
@@ -141,7 +143,8 @@ class Pruner:
                 self._go_on(batch[-1].task_id - 1, 0)
                 return 0.0
         if tasks:
-            pause = self._rest * (self._clock.monotonic() - begin)
+            # deleting has paused by itself
+            pause = self._rest * max(0.0, self._clock.monotonic() - begin - (self._busy - deleting))
             self._go_on(tasks[-1].id, pause)
             return pause
         self._messages(self._pass)
@@ -220,6 +223,7 @@ class Pruner:
         done.longest = max(done.longest, seconds)
         self._size.took(rows, seconds)
         self._clock.sleep(self._rest * seconds)
+        self._busy += self._clock.monotonic() - begin
 
     # -- one process at a time ------------------------------------------------------------------
 

@@ -37,8 +37,8 @@ PAGE = 200
 """Tasks looked at together."""
 _DIVES = 200_000
 """Index entries passed over in one statement: about 0.1 s, which holds no lock but keeps a snapshot."""
-_LISTED = 1_000
-"""Rows read at once of one task."""
+_LISTED = 5_000
+"""Rows looked at in one transaction, also where few of them may go."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +108,32 @@ class Pruned:
         return sum(tally.rows for tally in self.tasks.values())
 
 
+class _Walk:
+    """Where the reading of the old rows of some tasks stands."""
+
+    def __init__(self, candidates: Sequence[Candidate], settled: datetime) -> None:
+        self.left = list(reversed(candidates))
+        self._settled = settled
+        self._after = 0
+
+    def read(self, connection: Connection, size: int) -> list[OldRow]:
+        """The next rows that go, ``size`` of them or a few more; fewer at the end, or where many stay."""
+        batch: list[OldRow] = []
+        seen = 0
+        while self.left and len(batch) < size and seen < _LISTED:
+            candidate = self.left[-1]
+            wanted = max(1, size - len(batch))
+            rows = store.old_rows(connection, candidate.task_id, self._after, candidate.limit, wanted)
+            batch += [row for row in rows if may_go(row, candidate.needed, self._settled)]
+            seen += len(rows)
+            if len(rows) < wanted:
+                self.left.pop()
+                self._after = 0
+            else:
+                self._after = rows[-1].id
+        return batch
+
+
 class Selection:
     """Finds what goes; reads only."""
 
@@ -127,21 +153,13 @@ class Selection:
             now = self.now(connection)
             candidates = self._candidates(connection, tasks, now)
         settled = now - timedelta(seconds=SETTLED_SECONDS)
-        batch: list[OldRow] = []
-        for candidate in candidates:
-            after, more = 0, True
-            while more:
-                wanted = min(_LISTED, max(1, size() - len(batch)))
-                with self._db.read() as connection:
-                    rows = store.old_rows(connection, candidate.task_id, after, candidate.limit, wanted)
-                batch += [row for row in rows if may_go(row, candidate.needed, settled)]
-                if len(batch) >= size():
-                    yield batch
-                    batch = []
-                more = len(rows) == wanted
-                after = rows[-1].id if rows else after
-        if batch:
-            yield batch
+        walk = _Walk(candidates, settled)
+        while walk.left:
+            # many tasks in one transaction: each has few old rows, and a transaction costs more than a look
+            with self._db.read() as connection:
+                batch = walk.read(connection, size())
+            if batch:
+                yield batch
 
     def now(self, connection: Connection) -> datetime:
         """The earlier of our clock and the database's: one that jumped ahead must not delete a history."""
