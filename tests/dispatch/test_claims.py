@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from contextlib import closing
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import event
 
 from reconciler.model.execution import Trigger
 from reconciler.store.claims import NewExecution, insert_executions
 from reconciler.store.engine import Database
+from reconciler.store.leases import raise_counter
 from reconciler.store.tables import Override
 from tests.dispatch.conftest import World, scheduler
 from tests.dispatch.fleet import START, at
@@ -308,3 +311,61 @@ def _race(url: str, clock: FakeClock, count: int) -> None:
     for thread in threads:
         thread.join()
     assert failures == []
+
+
+def test_under_overload_every_task_gets_its_turn_and_the_longest_due_goes_first(world: World) -> None:
+    # ten tasks of every second, and claims that manage three of them in a second
+    tasks = world.fleet.tasks([f"t-{n}" for n in range(10)], due=0, schedule="@every 1s", catchUp="none")
+    small = scheduler(world.db, world.clock, 3, batch=3)
+    turns: Counter[int] = Counter()
+    due = dict.fromkeys(tasks, START)
+    for _ in range(20):
+        claimed = small.claim()
+        assert not claimed.complete
+        now = {row.task_id for row in (*claimed.waiting, *claimed.skipped)}
+        longest = sorted(tasks, key=lambda task: (due[task], task))[:3]
+        assert now == set(longest)
+        turns.update(now)
+        due |= {task: world.fleet.task_row(task)["next_run"] for task in now}
+        world.clock.advance(1)
+    assert min(turns.values()) >= 5, "of six on average"
+    world.claim_all()
+    for task in tasks:
+        rows = world.fleet.ledger(task)
+        assert sum(row["count"] for row in rows) == 21, "every second of it has its row"
+
+
+def test_a_claim_that_a_deadlock_ends_is_made_again(world: World) -> None:
+    if world.db.dialect == "sqlite":
+        pytest.skip("SQLite has one writer: nobody waits crosswise")
+    task = world.fleet.task(due=0, concurrency="replace")
+    world.fleet.tasks([f"other-{n}" for n in range(60)], due=None)
+    world.fleet.execution(
+        task, 7, scheduled_for=at(-60), started_at=at(-50), lease_owner="x", lease_until=at(9)
+    )
+    raised, tries, claims = threading.Event(), [], []
+    with world.db.write() as connection:
+        raise_counter(connection)
+
+    @event.listens_for(world.db.engine, "before_cursor_execute")
+    def note(_c: object, _u: object, statement: str, *_: object) -> None:
+        if statement.startswith("INSERT INTO task_executions"):
+            tries.append(statement)
+        if statement.startswith("UPDATE leases"):
+            raised.set()
+
+    claimer = threading.Thread(target=lambda: claims.append(world.scheduler.claim()))
+    with closing(Database.open(str(world.db.engine.url.render_as_string(False)), world.clock)) as db:
+        with db.write() as other:
+            raise_counter(other)
+            # the heavier of two is spared: this one has written more rows than the claim
+            other.exec_driver_sql("UPDATE tasks SET line = 99 WHERE id > 1")
+            claimer.start()
+            assert raised.wait(20)
+            # the claim holds the task and waits for the counter; now this one wants the task
+            other.exec_driver_sql("SELECT id FROM tasks WHERE id = 1 FOR UPDATE")
+        claimer.join(20)
+    event.remove(world.db.engine, "before_cursor_execute", note)
+    assert len(tries) == 2, "the first try was the deadlock's victim"
+    assert [claimed.tasks for claimed in claims] == [1]
+    assert world.fleet.states(task) == {"running": 1, "waiting": 1}
