@@ -21,10 +21,13 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A run ended."""
+    """A run ended. ``owner``: of an end that waited in a spool, whose lease the run had then; an end that
+    proves nothing counts only while the row is still theirs.
+    """
 
     job: Job
     outcome: Outcome
+    owner: str | None = None
 
 
 Record = Started | Ended
@@ -38,11 +41,14 @@ def key_of(record: Record) -> tuple[int, bool]:
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """An end that is in the database. ``retry_at``: when its slot's next attempt is due, if any."""
+    """An end that is in the database. ``retry_at``: when its slot's next attempt is due, if any. ``void``: it
+    was left out, because the run is somebody else's by now.
+    """
 
     job: Job
     outcome: Outcome
     retry_at: datetime | None = None
+    void: bool = False
 
 
 def size_of(outcome: Outcome) -> int:

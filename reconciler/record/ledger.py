@@ -60,6 +60,9 @@ class DatabaseLedger:
             )
             ends = [end for end in ends if end.job.execution_id not in wanted or end.job.task_id in tasks]
             opened = store.lock_open_rows(connection, [end.job.execution_id for end in ends])
+        void = self._void(connection, ends)
+        recorded = [Recorded(end.job, end.outcome, void=True) for end in void]
+        ends = [end for end in ends if end not in void] if void else ends
         store.write_starts(connection, {start.job.execution_id: start.at for start in starts})
         store.write_ends(connection, [end.outcome for end in ends])
         retries = [
@@ -70,9 +73,21 @@ class DatabaseLedger:
         ]
         insert_executions(connection, retries, self._clock.now())
         due = {(retry.task_id, retry.scheduled_for): retry.due_at for retry in retries}
-        return [
+        return recorded + [
             Recorded(end.job, end.outcome, due.get((end.job.task_id, end.job.scheduled_for))) for end in ends
         ]
+
+    def _void(self, connection: Connection, ends: Sequence[Ended]) -> list[Ended]:
+        """Ends without proof from a spool, whose runs were given to others meanwhile: they may be running."""
+        owners = {
+            end.job.execution_id: end.owner
+            for end in ends
+            if end.owner is not None and not end.outcome.proven
+        }
+        if not owners:
+            return []
+        others = store.lock_held_by_others(connection, owners)
+        return [end for end in ends if end.job.execution_id in others and end.job.execution_id in owners]
 
     def _retry(
         self, end: Ended, due_at: datetime, tasks: dict[int, LockedTask], opened: dict[int, OpenRow]

@@ -11,14 +11,14 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
 from reconciler.clock import Clock
 from reconciler.errors import ReconcilerError, SpoolFull
 from reconciler.record import frames
-from reconciler.record.batch import Record
+from reconciler.record.batch import Ended, Record
 from reconciler.record.box import Box, make_folder, time_of
 from reconciler.record.codec import decode, encode
 from reconciler.record.refused import FOLDER, Refused
@@ -26,6 +26,8 @@ from reconciler.record.refused import FOLDER, Refused
 log = logging.getLogger("reconciler.record")
 
 MAX_BYTES = 256 * 1024 * 1024
+NOBODY = "-"
+"""The owner of what people ask to be tried again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +176,9 @@ class Spool:
                 again, self._again = self._again, []
                 if not again:
                     return None
-                return Batch([record for _, record in again], again=tuple(path for path, _ in again))
+                return Batch(
+                    [_of(NOBODY, record) for _, record in again], again=tuple(path for path, _ in again)
+                )
             file = self._files[0]
             if file.box is self._own:
                 file.box.rotate()
@@ -262,7 +266,7 @@ class Spool:
                 self._put_aside(path, item)
                 continue
             try:
-                records.append(decode(item.data))
+                records.append(_of(path.parent.name, decode(item.data)))
             except ValueError as error:
                 kept = self.refused.put_aside(path, item.start, item.data)
                 log.error("a record of %s cannot be read (%s); it is kept in %s", path, error, kept)
@@ -287,6 +291,11 @@ class Spool:
                 damage.start,
                 kept,
             )
+
+
+def _of(owner: str, record: Record) -> Record:
+    """The folder's name is that of the owner of its runs."""
+    return replace(record, owner=owner) if isinstance(record, Ended) else record
 
 
 def _unwritable(root: Path, error: OSError) -> SpoolFull:

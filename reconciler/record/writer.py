@@ -234,8 +234,9 @@ class Writer(threading.Thread):
         for record in stored:
             self._note_last_run(record)
         written(stored)
-        if recorded:
-            self._after(recorded)
+        told = [item for item in recorded if not item.void]
+        if told:
+            self._after(told)
         return [end for end in ends if end.job.execution_id not in done]
 
     def _divide(

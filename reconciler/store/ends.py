@@ -51,12 +51,17 @@ class OpenRow:
 
 
 def write_starts(connection: Connection, starts: Mapping[int, datetime]) -> int:
-    """Set ``started_at`` of unfinished rows that have none; how many had not."""
+    """Set ``started_at`` of unfinished rows that have none; how many had not.
+
+    Not of rows that wait for a new owner: they would wait for ever, and whoever starts them learns it anew.
+    """
     if not starts:
         return 0
     time = Times()
     rows = {row: {"started_at": time(at)} for row, at in starts.items()}
-    return update_by_id(connection, "task_executions", rows, f"{_OPEN} AND started_at IS NULL")
+    return update_by_id(
+        connection, "task_executions", rows, f"{_OPEN} AND started_at IS NULL AND lease_owner IS NOT NULL"
+    )
 
 
 def write_ends(connection: Connection, outcomes: Sequence[Outcome]) -> int:
@@ -172,6 +177,17 @@ def lock_open_rows(connection: Connection, ids: Sequence[int]) -> dict[int, Open
         .with_for_update()
     )
     return {row.id: OpenRow(**{**row._mapping, "ended": bool(row.ended)}) for row in rows}
+
+
+def lock_held_by_others(connection: Connection, owners: Mapping[int, str]) -> set[int]:
+    """Lock those of these executions (id → owner) that have not ended; which are no more that owner's."""
+    rows = connection.execute(
+        select(_ROW.id, _ROW.lease_owner)
+        .where(_ROW.id.in_(sorted(owners)), _ROW.status == Status.OPEN)
+        .order_by(_ROW.id)
+        .with_for_update()
+    )
+    return {row.id for row in rows if row.lease_owner != owners[row.id]}
 
 
 def touch_last_runs(connection: Connection, last_runs: Mapping[int, datetime]) -> set[int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 
@@ -195,6 +196,39 @@ def test_a_failure_whose_next_attempt_is_there_already_makes_no_second_one(
     ledger.write([], [failing(1, task, Reason.UNREACHABLE, started_at=None)])
     ledger.write([], [failing(1, task)])
     assert world.fleet.states(task) == {"exit-code": 1, "waiting": 1}
+
+
+@pytest.mark.parametrize("owner", [None, "another"])
+def test_a_spooled_end_without_proof_counts_for_nothing_once_the_run_is_somebody_elses(
+    world: World, ledger: DatabaseLedger, owner: str | None
+) -> None:
+    task = world.fleet.task()
+    world.fleet.execution(task, 1, scheduled_for=START, lease_owner=owner, lease_until=owner and at(15))
+    spooled = replace(failing(1, task, Reason.UNREACHABLE, started_at=None), owner="dead")
+    (recorded,) = ledger.write([], [spooled])
+    assert recorded.void
+    assert world.fleet.states(task) == {"taken" if owner else "waiting": 1}
+    ledger.write([], [replace(failing(1, task), owner="dead")])
+    assert world.fleet.states(task) == {"exit-code": 1, "waiting": 1}, "a proven one always counts"
+
+
+def test_a_spooled_end_without_proof_counts_while_the_row_is_its_owners(
+    world: World, ledger: DatabaseLedger
+) -> None:
+    task = world.fleet.task()
+    world.fleet.execution(task, 1, scheduled_for=START, lease_owner="dead", lease_until=at(15))
+    spooled = replace(failing(1, task, Reason.UNREACHABLE, started_at=None), owner="dead")
+    (recorded,) = ledger.write([], [spooled])
+    assert not recorded.void
+    assert world.fleet.states(task) == {"unreachable": 1, "waiting": 1}
+
+
+def test_a_late_start_does_not_touch_a_row_that_waits_for_a_new_owner(
+    world: World, ledger: DatabaseLedger
+) -> None:
+    world.fleet.execution(world.fleet.task(), 1)
+    ledger.write([Started(job(1), at(50))], [])
+    assert world.fleet.row(1)["started_at"] is None
 
 
 NO_RETRY = [Reason.CANCELLED, Reason.AUTH_FAILED, Reason.HOST_KEY, Reason.LOST, Reason.UNREACHABLE]
