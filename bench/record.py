@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import platform
 import statistics
 import tempfile
@@ -400,6 +401,7 @@ def main() -> None:
     arguments.add_argument("--rows", type=int, default=3000)
     arguments.add_argument("--json", type=Path, default=Path("bench/results/record.json"))
     given = arguments.parse_args()
+    logging.disable(logging.WARNING)  # the recorder tells what it takes over
     result = measure(given.rounds, given.rows)
     show(result)
     given.json.parent.mkdir(parents=True, exist_ok=True)

@@ -42,11 +42,18 @@ class SpoolKeeper:
         self._away = False
         self._kept = 0
         self._full_told = False
+        self._failed = ""
         self._adopted_at = float("-inf")
         self._thread = threading.Thread(target=self._run, name="spool", daemon=True)
 
     def start(self) -> None:
         """Begin, with a look for what ended processes left."""
+        if not self._spool.usable:
+            log.warning(
+                "%s cannot be written: while the database is away, runs wait to be recorded, and a killed "
+                "process loses what became of them; RECONCILER_STATE_DIR names another place",
+                self._spool.root,
+            )
         self._thread.start()
 
     def away(self, away: bool) -> None:
@@ -106,8 +113,10 @@ class SpoolKeeper:
             except SpoolFull as error:
                 self.tell(error)
             except Exception as error:  # without this thread an outage would end in lost records
-                log.error("the spool failed and goes on: %s: %s", type(error).__name__, error)
-                log.debug("the spool failed", exc_info=error)
+                if self._failed != (failed := f"{type(error).__name__}: {error}"):
+                    self._failed = failed
+                    log.error("the spool failed and goes on: %s", failed)
+                    log.debug("the spool failed", exc_info=error)
             self._clock.wait(self._bell, AWAY_LOOK_SECONDS if self._away else LOOK_SECONDS)
             self._bell.clear()
 

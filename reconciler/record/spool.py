@@ -8,6 +8,7 @@ order; doing so twice changes nothing.
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections import deque
 from collections.abc import Sequence
@@ -79,6 +80,7 @@ class Spool:
         self._files: deque[_File] = deque()
         self._again: list[tuple[Path, Record]] = []
         self._gone: set[str] = set()
+        self._waiting = (0, 0)
 
     @property
     def state(self) -> SpoolState:
@@ -98,15 +100,21 @@ class Spool:
 
     @property
     def waiting(self) -> tuple[int, int]:
-        """How many records are kept here, and their bytes; cheaper than ``state``."""
-        with self._lock:
-            return sum(file.records for file in self._files), sum(file.bytes for file in self._files)
+        """How many records are kept here, and their bytes. Never waits, also while the disk hangs."""
+        return self._waiting
 
     @property
     def waits(self) -> bool:
-        """Whether ``oldest`` has something."""
-        with self._lock:
-            return bool(self._files or self._again)
+        """Whether ``oldest`` has something. Never waits."""
+        return bool(self._files or self._again)
+
+    @property
+    def usable(self) -> bool:
+        """Whether records could be kept here, as far as rights tell; nothing is made."""
+        place = self.root.absolute()
+        while not place.exists():
+            place = place.parent
+        return place.is_dir() and os.access(place, os.W_OK | os.X_OK)
 
     def gone(self) -> set[str]:
         """Owners of whom nothing is left, since the last call."""
@@ -203,6 +211,7 @@ class Spool:
             if file is None or file not in self._files:
                 return
             self._files.remove(file)
+            self._count()
             file.box.remove(file.path)
             if file.box is not self._own and not file.box.files:
                 self._others.remove(file.box)
@@ -215,8 +224,12 @@ class Spool:
                 box.close()
             self._own, self._others = None, []
             self._files.clear()
+            self._count()
 
     # -- under the lock -------------------------------------------------------------------------
+
+    def _count(self) -> None:
+        self._waiting = sum(file.records for file in self._files), sum(file.bytes for file in self._files)
 
     def _boxes(self) -> list[Box]:
         return self._others if self._own is None else [*self._others, self._own]
@@ -235,6 +248,7 @@ class Spool:
             self._files.append(self._current)
         self._current.records += len(payloads)
         self._current.bytes += size
+        self._count()
 
     def _end_of(self, box: Box) -> None:
         self._gone.add(box.folder.name)
@@ -256,6 +270,7 @@ class Spool:
             self._others.append(box)
             # they are older than what this process keeps
             self._files.extendleft(reversed(files))
+            self._count()
         log.warning("%d records that an ended process left in %s are taken over", found, box.folder)
         return found
 

@@ -36,6 +36,15 @@ def test_all_problems_of_the_settings_are_told_at_once(tmp_path: Path) -> None:
         assert any(word in problem for problem in problems)
 
 
+def test_the_spool_has_a_size_that_holds_at_least_one_run(tmp_path: Path) -> None:
+    assert load_settings({"RECONCILER_SPOOL_SIZE": "1GiB"}, tmp_path).spool_size == 2**30
+    for size in ("1MiB", "1000", "much"):
+        with pytest.raises(SettingsInvalid, match="spool_size"):
+            load_settings({"RECONCILER_SPOOL_SIZE": size}, tmp_path)
+    shown = {row["name"]: row["value"] for row in describe_settings(load_settings({}, tmp_path))}
+    assert (shown["spool_size"], shown["database_pool_ping"]) == ("256MiB", True)
+
+
 @pytest.mark.parametrize("text", ["= 1", "\udcff".encode("utf-8", "surrogatepass").decode("latin-1")])
 def test_a_broken_file_is_one_problem(tmp_path: Path, text: str) -> None:
     (tmp_path / "reconciler.toml").write_text(text, encoding="latin-1")

@@ -332,9 +332,13 @@ def test_a_full_disk_loses_nothing_of_what_was_kept_and_writes_no_half_records(
 def test_a_folder_that_may_not_be_made_is_told(tmp_path: Path, fake_clock: FakeClock) -> None:
     (tmp_path / "file").write_text("")
     spool = Spool(tmp_path / "file" / "spool", "me", fake_clock)
+    assert not spool.usable
     with pytest.raises(SpoolFull, match="cannot be written"):
         spool.keep([ended(1)])
     assert spool.adopt() == 0
+    good = Spool(tmp_path / "a" / "b" / "spool", "me", fake_clock)
+    assert good.usable
+    assert not (tmp_path / "a").exists()
     spool.close()
 
 

@@ -291,6 +291,26 @@ def test_a_killed_connection_costs_an_idle_one_nothing_and_a_transaction_one_rep
         assert len(set(seen)) == 2
 
 
+@pytest.mark.parametrize("kind", SERVERS)
+def test_without_a_ping_a_killed_connection_costs_one_call_and_a_transaction_one_repeat(
+    kind: str, request: pytest.FixtureRequest
+) -> None:
+    server = request.getfixturevalue(kind)
+    with server.fresh() as url, closing(Database.open(url, SystemClock(), pool_size=1, ping=False)) as db:
+        ask = text("SELECT CONNECTION_ID()")
+
+        def kill_the_idle_one() -> None:
+            with db.read() as connection:
+                idle = connection.execute(ask).scalar_one()
+            server.execute(f"KILL {idle}")
+
+        kill_the_idle_one()
+        with pytest.raises(DatabaseUnavailable), db.read() as connection:
+            connection.execute(ask)
+        kill_the_idle_one()
+        assert db.transact(lambda connection: connection.execute(ask).scalar_one())
+
+
 def test_an_idle_connection_to_a_hanging_server_is_found_out_by_the_ping(
     start_mariadb: Callable[[], DatabaseServer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
