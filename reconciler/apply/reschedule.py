@@ -11,7 +11,8 @@ from zoneinfo import ZoneInfo
 from reconciler.model.canonical import Document
 from reconciler.model.enums import Dst
 from reconciler.model.execution import Reason, Trigger
-from reconciler.model.task import TaskSpec, zone
+from reconciler.model.task import TaskSpec
+from reconciler.model.zone import zone
 from reconciler.schedule.base import Schedule
 from reconciler.schedule.expression import parse
 from reconciler.schedule.policy import NextSlot, SkippedSlot, closed_slots, first_slot

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from reconciler.model.execution import Reason, Trigger
-from reconciler.model.task import TaskSpec, zone
+from reconciler.model.task import TaskSpec
+from reconciler.model.zone import zone
 from reconciler.schedule.concurrency import OpenSlot, admit_all
 from reconciler.schedule.expression import parse
 from reconciler.schedule.policy import RUN_LIMIT, SlotDecisions, Suspension, due_slots

@@ -18,7 +18,7 @@ from reconciler.manifest.scalars import Ambiguous
 from reconciler.manifest.suggest import did_you_mean, one_of
 from reconciler.manifest.text import Fault
 from reconciler.model.quantity import DURATION_HINT, SIZE_HINT, format_duration, format_size
-from reconciler.model.task import NO_ZONES
+from reconciler.model.zone import NO_ZONES
 
 KEY = "[key]"
 """Pydantic's last step of the path of an error about a key of a mapping."""

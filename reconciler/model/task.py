@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Annotated, Any, Literal, Self
-from zoneinfo import ZoneInfo
 
 from pydantic import (
     AfterValidator,
@@ -24,33 +22,9 @@ from reconciler.model.names import EnvironmentName, Name, ServerReference
 from reconciler.model.project import History
 from reconciler.model.quantity import Bytes, Seconds
 from reconciler.model.secret import SecretReference
+from reconciler.model.zone import TimeZone
 
 MAX_SCHEDULE = 50
-
-
-NO_ZONES = frozenset({"Factory", "localtime", "posixrules"})
-"""Files of a zone database that are no zones: `localtime` is another one on each machine."""
-_COPIES = ("posix/", "right/")
-"""Debian's copies of all zones, the second with leap seconds, which no other clock here counts."""
-
-
-@lru_cache(maxsize=1024)
-def zone(name: str) -> ZoneInfo:
-    """The IANA zone of that exact name; raises ValueError for any other text."""
-    if name in NO_ZONES or name.startswith(_COPIES):
-        raise ValueError(f"{name!r} is not an IANA time zone")
-    try:
-        return ZoneInfo(name)
-    except (OSError, ValueError) as error:
-        # OSError covers names that are folders of the zone database; ZoneInfoNotFoundError is a KeyError
-        raise ValueError(f"{name!r} is not an IANA time zone") from error
-    except KeyError as error:
-        raise ValueError(f"{name!r} is not an IANA time zone") from error
-
-
-def _zone_name(text: str) -> str:
-    zone(text)
-    return text
 
 
 def _not_blank(text: str) -> str:
@@ -67,7 +41,6 @@ def _plain_number(value: float) -> float | int:
     return int(value) if value == int(value) else value
 
 
-TimeZone = Annotated[StrictStr, AfterValidator(_zone_name), Field(examples=["Europe/Berlin", "UTC"])]
 Command = Annotated[Text, AfterValidator(_not_blank), Field(examples=["pg_dump app | gzip > /backup/app.gz"])]
 
 

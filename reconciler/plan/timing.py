@@ -11,7 +11,8 @@ from zoneinfo import ZoneInfo
 from reconciler.model.canonical import Document
 from reconciler.model.enums import Concurrency, Dst
 from reconciler.model.quantity import parse_duration
-from reconciler.model.task import TaskSpec, zone
+from reconciler.model.task import TaskSpec
+from reconciler.model.zone import zone
 from reconciler.plan.changes import Times
 from reconciler.schedule.base import Schedule
 from reconciler.schedule.every import EverySchedule

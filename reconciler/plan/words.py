@@ -10,7 +10,7 @@ from datetime import UTC, datetime, tzinfo
 from typing import Any
 
 from reconciler.model.canonical import canonical_json
-from reconciler.model.task import zone
+from reconciler.model.zone import zone
 from reconciler.plan.changes import Times
 
 CONTEXT = 2

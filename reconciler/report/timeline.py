@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from reconciler.model.instant import rfc3339
-from reconciler.model.task import zone
+from reconciler.model.zone import zone
 from reconciler.report.times import local_rfc3339
 from reconciler.report.timing import Timing, timing_of
 from reconciler.schedule.base import Note

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from reconciler.model.enums import Dst
 from reconciler.model.quantity import parse_duration
-from reconciler.model.task import zone
+from reconciler.model.zone import zone
 from reconciler.schedule.base import Note, Schedule
 from reconciler.schedule.expression import parse
 from reconciler.schedule.invalid import ScheduleInvalid
