@@ -1,4 +1,4 @@
-"""What Redis is worth, and what it costs when it fails: wake-ups, claims, the status of many tasks.
+"""What Redis is worth, and what it costs when it fails: wake-ups and claims.
 
 Two processes on one MariaDB: one schedules, one executes. *without*: no Redis configured; *with*: a Redis;
 *paused*, *full*, *foreign*: one that was stopped (SIGSTOP) after they had used it, that refuses writes, that
@@ -9,10 +9,7 @@ speaks HTTP. Situations take turns, round by round; ratios are taken within a ro
 - *claimed → begun*: slots of ``@every 1s`` tasks, from the claim's row to the start of the command.
 - *due → claimed*: the same slots, from the due time to the claim's row; p50 and p99.
 
-Then the status report of 10,000 tasks with 20 runs each, in one process, with rows that Redis knows and
-without.
-
-    python bench/cache.py [--rounds 5] [--tasks 10000] [--parts status,wake-ups] [--json FILE]
+    python bench/cache.py [--rounds 5] [--json bench/results/cache.json]
 """
 
 from __future__ import annotations
@@ -36,19 +33,15 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import select
-
 from reconciler.cache.link import wake_others
 from reconciler.cache.place import Place
-from reconciler.cache.rows import KnownRows
 from reconciler.clock import SystemClock
 from reconciler.dispatch.manual import request_runs
-from reconciler.report.build import status_report
 from reconciler.store.engine import Database
 from reconciler.store.ids import ExecutionIds
 from reconciler.store.leases import raise_counter
 from reconciler.store.schema import upgrade
-from reconciler.store.tables import Base, Execution
+from reconciler.store.tables import Base
 from tests.dispatch.fleet import Fleet
 from tests.services.database import MariaDB
 from tests.services.redis import RedisServer
@@ -62,7 +55,6 @@ SECONDS = 4.0
 ASKED = 5
 CLAIM_GOAL = 2.0
 """Goal: the p99 of a claim, times that without Redis, at most, whatever Redis does."""
-RUNS_EACH = 20
 
 Figures = dict[str, list[float]]
 
@@ -241,136 +233,31 @@ def wake_ups(server: MariaDB, rounds: int) -> dict[str, Any]:
     return told
 
 
-def status(server: MariaDB, tasks: int, rounds: int) -> dict[str, Any]:
-    """Seconds of the report in one process, wall and CPU: without, with nothing known, with all known."""
-    with (
-        contextlib.closing(Database.open(server.url(server.create_database()), CLOCK)) as db,
-        contextlib.closing(RedisServer()) as redis,
-    ):
-        redis.start()
-        upgrade(db)
-        _history(db, tasks)
-        place = Place(redis.url, "bench")
-        late = timedelta(minutes=1)
-        runs: dict[str, list[tuple[float, float]]] = {"without": [], "nothing known": [], "all known": []}
-        for number in range(rounds + 1):
-            place.client().flushall()
-            for name, found in runs.items():
-                wall, cpu = time.perf_counter(), time.process_time()
-                rows = None if name == "without" else KnownRows(place, CLOCK)
-                status_report(db, CLOCK.now(), late, rows)
-                if number:
-                    found.append((time.perf_counter() - wall, time.process_time() - cpu))
-        loading = [_loading() for _ in range(rounds)]
-    base = runs["without"]
+def measure(rounds: int) -> dict[str, Any]:
+    with contextlib.closing(MariaDB()) as server:
+        server.start()
+        told = wake_ups(server, rounds)
+    worst = max(told[name]["claimTimesWithout"] for name in SITUATIONS)
+    goal = {"value": worst, "atMost": CLAIM_GOAL, "met": worst <= CLAIM_GOAL}
     return {
-        "tasks": tasks,
-        "seconds": {
-            name: {
-                "wall": statistics.median(wall for wall, _ in found),
-                "cpu": statistics.median(cpu for _, cpu in found),
-                "wallTimesWithout": statistics.median(
-                    one[0] / other[0] for one, other in zip(found, base, strict=True)
-                ),
-                "cpuTimesWithout": statistics.median(
-                    one[1] / other[1] for one, other in zip(found, base, strict=True)
-                ),
-            }
-            for name, found in runs.items()
-        },
-        "loadingTheLibraryCpuSeconds": statistics.median(loading),
-    }
-
-
-def _loading() -> float:
-    """CPU seconds that a command pays for the library."""
-    code = "import time; before = time.process_time(); import redis; print(time.process_time() - before)"
-    return float(
-        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    )
-
-
-def _history(db: Database, tasks: int) -> None:
-    fleet = Fleet(db)
-    servers = max(1, tasks // 100)
-    due = CLOCK.now() + timedelta(hours=1)
-    ids: list[tuple[int, int]] = []
-    for number in range(servers):
-        server = fleet.server(f"web-{number}")
-        names = [f"job-{number}-{n}" for n in range(tasks // servers)]
-        ids += [(task, server) for task in fleet.tasks(names, f"web-{number}", due=due, schedule="@every 1h")]
-    first = CLOCK.now().replace(microsecond=0) - timedelta(hours=RUNS_EACH)
-    made = ExecutionIds(1, CLOCK)
-    for run in range(RUNS_EACH):
-        at = first + timedelta(hours=run)
-        rows = [
-            {
-                "id": execution,
-                "task_id": task,
-                "server_id": server,
-                "trigger": "schedule",
-                "scheduled_for": at,
-                "due_at": at,
-                "started_at": at,
-                "finished_at": at + timedelta(seconds=3),
-                "status": 1,
-                "reason": "completed",
-                "exit_code": 0,
-                "output": "x" * 500,
-                "error": "",
-                "output_bytes": 500,
-                "error_bytes": 0,
-                "created_at": at,
-                "path": "jobs.yaml",
-                "line": 1,
-                "generation": 1,
-            }
-            for execution, (task, server) in zip(made.take(len(ids)), ids, strict=True)
-        ]
-        with db.write() as connection:
-            connection.execute(Execution.__table__.insert(), rows)
-    with db.read() as connection:
-        assert connection.execute(select(Execution.id).limit(1)).first()
-
-
-def measure(rounds: int, tasks: int, parts: list[str]) -> dict[str, Any]:
-    result: dict[str, Any] = {
         "name": "cache",
         "rounds": rounds,
         "python": platform.python_version(),
         "machine": f"{platform.machine()}, {platform.system()}",
+        "wakeUps": told,
+        "goals": {"p99 of a claim, times that without Redis": goal},
     }
-    with contextlib.closing(MariaDB()) as server:
-        server.start()
-        if "status" in parts:
-            result["status"] = status(server, tasks, rounds)
-        if "wake-ups" in parts:
-            told = result["wakeUps"] = wake_ups(server, rounds)
-            worst = max(told[name]["claimTimesWithout"] for name in SITUATIONS)
-            goal = {"value": worst, "atMost": CLAIM_GOAL, "met": worst <= CLAIM_GOAL}
-            result["goals"] = {"p99 of a claim, times that without Redis": goal}
-    return result
 
 
 def show(result: dict[str, Any]) -> None:
-    if told := result.get("wakeUps"):
-        kinds = [kind for kind in told["without"] if "→" in kind]
-        print(f"{'ms: p50 / p99':13}" + "".join(f"{kind:>20}" for kind in kinds) + f"{'claim p99 ×':>14}")
-        for situation, figures in told.items():
-            cells = (
-                f"{figures[kind]['p50'] * 1000:,.0f} / {figures[kind]['p99'] * 1000:,.0f}" for kind in kinds
-            )
-            line = f"{situation:13}" + "".join(f"{cell:>20}" for cell in cells)
-            print(line + f"{figures['claimTimesWithout']:14.2f}")
-    if report := result.get("status"):
-        print(f"\nstatus of {report['tasks']:,} tasks, {RUNS_EACH} runs each")
-        for name, seconds in report["seconds"].items():
-            print(
-                f"{name:14} wall {seconds['wall']:.2f} s (× {seconds['wallTimesWithout']:.2f})"
-                f"   CPU {seconds['cpu']:.2f} s (× {seconds['cpuTimesWithout']:.2f})"
-            )
-        print(f"loading the library: {report['loadingTheLibraryCpuSeconds']:.2f} s CPU")
-    for name, goal in result.get("goals", {}).items():
+    told = result["wakeUps"]
+    kinds = [kind for kind in told["without"] if "→" in kind]
+    print(f"{'ms: p50 / p99':13}" + "".join(f"{kind:>20}" for kind in kinds) + f"{'claim p99 ×':>14}")
+    for situation, figures in told.items():
+        cells = (f"{figures[kind]['p50'] * 1000:,.0f} / {figures[kind]['p99'] * 1000:,.0f}" for kind in kinds)
+        line = f"{situation:13}" + "".join(f"{cell:>20}" for cell in cells)
+        print(line + f"{figures['claimTimesWithout']:14.2f}")
+    for name, goal in result["goals"].items():
         print(
             f"{'met' if goal['met'] else 'NOT met':8}{name}: {goal['value']:.2f} (at most {goal['atMost']:g})"
         )
@@ -379,12 +266,10 @@ def show(result: dict[str, Any]) -> None:
 def main() -> None:
     arguments = argparse.ArgumentParser(description="with and without Redis")
     arguments.add_argument("--rounds", type=int, default=5)
-    arguments.add_argument("--tasks", type=int, default=10_000)
-    arguments.add_argument("--parts", default="status,wake-ups")
     arguments.add_argument("--json", type=Path, default=Path("bench/results/cache.json"))
     given = arguments.parse_args()
     logging.disable()
-    result = measure(given.rounds, given.tasks, given.parts.split(","))
+    result = measure(given.rounds)
     show(result)
     given.json.parent.mkdir(parents=True, exist_ok=True)
     given.json.write_text(json.dumps(result, indent=2) + "\n")

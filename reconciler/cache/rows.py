@@ -20,8 +20,8 @@ from reconciler.errors import CacheUnavailable
 if TYPE_CHECKING:
     from redis import Redis
 
-READY_SECONDS = 0.5
-"""How long a reader waits for the first answer of the server, which was asked while the database was."""
+READY_SECONDS = 1.0
+"""How long a reader waits until the library is loaded and the server has answered once."""
 READ_SECONDS = 2.0
 """For all rows of a report; what is not there by then is asked of the database."""
 KEEP_SECONDS = 1.0
@@ -51,15 +51,18 @@ class KnownRows:
     """For one report. Every failure is a miss; no call waits longer than the seconds that stand above."""
 
     def __init__(self, place: Place, clock: Clock) -> None:
-        """Connects in the background, at once: the library alone takes a while to load."""
+        """Nothing is loaded or connected before the first read."""
         self._place = place
         self._health = Health(clock)
         self._client: Redis | None = None
         self._ready = threading.Event()
-        threading.Thread(target=self._connect, name="redis-read", daemon=True).start()
+        self._connecting: threading.Thread | None = None
 
     def read(self, task_ids: Sequence[int]) -> dict[int, str]:
         """The row that is known for each of these tasks; absent where none is."""
+        if self._connecting is None:
+            self._connecting = threading.Thread(target=self._connect, name="redis-read", daemon=True)
+            self._connecting.start()
         if not self._ready.wait(READY_SECONDS) or self._client is None:
             return {}
         found: dict[int, str] = {}

@@ -14,7 +14,7 @@ from reconciler.cache.rows import KnownRows
 from reconciler.clock import SystemClock
 from reconciler.report.build import status_report
 from reconciler.store import overview
-from tests.controller.conftest import db, eventually, fleet, migrated, migrated_mariadb, migrated_mysql, url
+from tests.controller.conftest import db, fleet, migrated, migrated_mariadb, migrated_mysql, url
 from tests.dispatch.fleet import START, Fleet
 from tests.services.redis import RedisServer
 
@@ -155,7 +155,7 @@ def test_a_report_is_made_without_redis_too(
     if fault == "killed":
         server.kill()
     elif fault == "paused":
-        eventually(lambda: rows._ready.is_set())
+        rows.read([1])
         server.pause()
     elif fault == "full":
         Place(server.url, "p").client().config_set("maxmemory", "1")
