@@ -85,6 +85,23 @@ class Quick:
                         )
 
 
+class Talker(Quick):
+    """Says a line, and the next one only when ``heard`` is set."""
+
+    def __init__(self) -> None:
+        super().__init__(output="live 0\nlive 1\nlive 2\n")
+        self.heard = threading.Event()
+        self.unheard = 0
+
+    def _work(self, control: Control) -> bool:
+        for number in range(3):
+            self.heard.clear()
+            control.output("stdout", f"live {number}\n".encode())
+            if not self.heard.wait(20):
+                self.unheard += 1
+        return False
+
+
 class Patient(Quick):
     """Runs until it is cancelled or released; with ``stubborn`` not even then."""
 

@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
+from reconciler.cli import logtext
 from reconciler.cli.main import main
 from reconciler.clock import SystemClock
 from reconciler.model.execution import Reason
 from tests.controller.conftest import Start, eventually
-from tests.controller.executors import Patient, Quick
+from tests.controller.executors import Patient, Quick, Talker
 from tests.dispatch.fleet import Fleet
 
 pytestmark = pytest.mark.parametrize("url", ["sqlite"], indirect=True)
@@ -158,3 +159,38 @@ def test_a_person_who_waits_sees_a_cancel(fleet: Fleet, start: Start, type_in: T
     thread.join()
     assert code == 1
     assert "failed  cancelled" in out
+
+
+def test_following_several_tells_them_apart(fleet: Fleet, start: Start, type_in: Type) -> None:
+    fleet.tasks(["a", "b"], schedule=None, due=None)
+    start(Quick(0.05, output="one\ntwo\n"))
+    code, out, err = type_in("run", "a", "b", "--follow")
+    assert code == 0
+    assert sorted(out.splitlines()) == [f"{name}@web-1 | {word}" for name in "ab" for word in ("one", "two")]
+    assert err.count("success") == 2
+
+
+def test_following_shows_every_attempt_of_a_run(fleet: Fleet, start: Start, type_in: Type) -> None:
+    fleet.task(schedule=None, due=None, retries={"limit": 1, "backoff": "1s"})
+    start(Quick(0.05, reason=Reason.EXIT_CODE, output="no luck\n"))
+    code, out, _ = type_in("run", "backup", "--follow")
+    assert (code, out) == (1, "no luck\nno luck\n")
+    assert fleet.states() == {"exit-code": 2}
+
+
+def test_following_shows_output_while_the_run_goes_on(
+    fleet: Fleet, start: Start, type_in: Type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fleet.task(schedule=None, due=None)
+    talker = Talker()
+    start(talker)
+    write = logtext.Output.write
+
+    def heard(output: logtext.Output, data: bytes) -> None:
+        write(output, data)
+        talker.heard.set()
+
+    monkeypatch.setattr(logtext.Output, "write", heard)
+    code, out, _ = type_in("run", "backup", "--follow")
+    assert (code, out) == (0, "live 0\nlive 1\nlive 2\n")
+    assert talker.unheard == 0, "a line was only shown at the end"

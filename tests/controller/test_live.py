@@ -13,7 +13,7 @@ from reconciler.controller.live import LiveOutput
 from reconciler.controller.outage import Outage
 from reconciler.dispatch.following import FOLLOW_SECONDS, Follower
 from reconciler.dispatch.reaper import Reaper
-from reconciler.errors import NotFound
+from reconciler.errors import DatabaseForbidden, NotFound
 from reconciler.execute.control import Stream
 from reconciler.store import live as store
 from reconciler.store.engine import Database
@@ -197,3 +197,24 @@ def test_a_follower_renews_its_interest_and_an_execution_that_is_gone_is_said(
     reader.follower.follow([run + 1])
     with pytest.raises(NotFound, match="is gone"):
         reader.follower.look(run + 1)
+
+
+def test_one_who_may_only_read_sees_what_others_follow(
+    db: Database, owner: LiveOutput, run: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = owner.begin(run, asked_for=False)
+    output("stdout", b"x")
+    with monkeypatch.context() as patch:
+
+        def forbidden(*_: object) -> None:
+            raise DatabaseForbidden("the user lacks the right INSERT")
+
+        patch.setattr(db, "transact", forbidden)
+        poor = Reader(db, run, "poor")
+        assert poor.text() == b""
+        assert not poor.follower.allowed
+    rich = Reader(db, run, "rich")
+    owner.changed()
+    eventually(lambda: poor.text() == b"x")
+    rich.follower.close()
+    poor.follower.close()
