@@ -195,7 +195,8 @@ class Executing:
             self._begin(taken)
         if not take.taken:
             self._empty_round = max(self._empty_round, asked)
-        if take.closed:
+        if take.closed or len(take.taken) == free:
+            # a full hand: there is probably more, and runs that wait for their hosts have lent their places
             return 0.0
         pause = self._pause()
         return min(pause, BLOCKED_SECONDS) if take.blocked else pause
@@ -205,7 +206,7 @@ class Executing:
         run.control = Control(
             on_started=lambda at: self._started(run, at),
             on_output=self._live.begin(run.job.execution_id, asked_for=taken.trigger is Trigger.MANUAL),
-            waiting=lambda stop: self._pool.waiting(stop, in_line=not run.started),
+            waiting=lambda stop, long: self._pool.waiting(stop, long=long, in_line=not run.started),
         )
         self.runs.add(run)
         try:

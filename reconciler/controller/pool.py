@@ -151,9 +151,9 @@ class Pool:
         self._jobs.put(run)
 
     @contextmanager
-    def waiting(self, stop: threading.Event, *, in_line: bool) -> Iterator[None]:
-        """Within this block the run of the calling thread waits for its host, and its place is lent out once
-        that takes longer than a moment.
+    def waiting(self, stop: threading.Event, *, long: bool, in_line: bool) -> Iterator[None]:
+        """Within this block the run of the calling thread waits for its host and lends out its place: at once
+        if that is known to take ``long``, else when it has taken a moment.
 
         It is taken back at the end: with ``in_line`` the run waits for a free one (or ``stop``), without it
         works beside the others, as one must that goes on at its host anyway. A block that fails takes
@@ -162,9 +162,9 @@ class Pool:
         me = threading.get_ident()
         with self._changed:
             counts = me in self._at_work and me not in self._waits
-            if counts:
-                self._waits[me] = self._clock.monotonic()
             full = counts and self._busy - self._aside() >= self._size
+            if counts:
+                self._waits[me] = self._clock.monotonic() - (ASIDE_SECONDS if long else 0.0)
         if not counts:
             yield
             return

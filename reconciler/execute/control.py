@@ -26,10 +26,11 @@ class Cancellation:
     grace: float | None = None
 
 
-Waiting = Callable[[threading.Event], AbstractContextManager[None]]
+Waiting = Callable[[threading.Event, bool], AbstractContextManager[None]]
+"""Entered with the event that ends the wait early, and whether it is known to take longer than a moment."""
 
 
-def no_place(stop: threading.Event) -> AbstractContextManager[None]:
+def no_place(stop: threading.Event, long: bool) -> AbstractContextManager[None]:
     """Of a run that keeps nobody from working."""
     return contextlib.nullcontext()
 
@@ -51,7 +52,7 @@ class Control:
         self._on_started = on_started
         self._on_output = on_output
         self.waiting = waiting
-        """What to enter around every wait for the host, with the event that ends the wait early."""
+        """What to enter around every wait for the host."""
         self._lock = threading.Lock()
         self._wakers: list[Callable[[], None]] = []
         self._cancellation: Cancellation | None = None

@@ -6,7 +6,7 @@ import os
 import random
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -118,11 +118,14 @@ class Doctor:
 
     def examine_all(self, subjects: Sequence[Subject]) -> Iterator[Examination]:
         """Each server's examination as it is ready, many servers at once."""
-        with ThreadPoolExecutor(SIDE_BY_SIDE, "doctor") as threads:
-            try:
-                yield from _as_they_come(threads, self.examine, subjects)
-            finally:
-                self._stop.set()
+        threads = ThreadPoolExecutor(SIDE_BY_SIDE, "doctor")
+        try:
+            for done in as_completed([threads.submit(self.examine, subject) for subject in subjects]):
+                yield done.result()
+        finally:
+            # nobody listens any more: what is under way gives up at its next glance
+            self._stop.set()
+            threads.shutdown(wait=False, cancel_futures=True)
 
     def examine(self, subject: Subject) -> Examination:
         """Examine one server. Never raises for anything that the host or the way to it does."""
@@ -198,15 +201,6 @@ class Doctor:
                     self._secrets, self._settings.known_hosts, self._clock, self._randomness
                 )
             return self._pool
-
-
-def _as_they_come(
-    threads: ThreadPoolExecutor, work: Callable[[Subject], Examination], subjects: Sequence[Subject]
-) -> Iterator[Examination]:
-    from concurrent.futures import as_completed
-
-    for done in as_completed([threads.submit(work, subject) for subject in subjects]):
-        yield done.result()
 
 
 def _after_login(subject: Subject) -> list[str]:

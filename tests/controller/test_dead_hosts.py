@@ -84,7 +84,7 @@ class Waiter:
         self.pool = Pool(2, self.work, lambda: None, CLOCK)
 
     def work(self, run: Run) -> None:
-        with self.pool.waiting(self.stop, in_line=self.in_line):
+        with self.pool.waiting(self.stop, long=False, in_line=self.in_line):
             self.let_through.wait(20)
         with self.lock:
             self.working += 1
@@ -157,7 +157,7 @@ def test_who_is_cancelled_while_it_waits_for_a_place_does_not_wait_on(waiter: Ca
 
 def test_a_wait_in_another_thread_lends_nothing(waiter: Callable[..., Waiter]) -> None:
     one = waiter()
-    with one.pool.waiting(threading.Event(), in_line=True):
+    with one.pool.waiting(threading.Event(), long=True, in_line=True):
         assert one.pool.next_free() is None
         assert one.pool.free == 2
 
@@ -167,7 +167,7 @@ def test_a_wait_that_fails_needs_no_place() -> None:
 
     def work(run: Run) -> None:
         try:
-            with pool.waiting(threading.Event(), in_line=True):
+            with pool.waiting(threading.Event(), long=True, in_line=True):
                 raise TimeoutError
         except TimeoutError:
             said.append("ended")

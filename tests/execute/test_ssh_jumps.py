@@ -80,3 +80,28 @@ def test_a_jump_host_that_died_unnoticed_is_dialled_again(
         proxy.resume()
         assert background.outcome().stdout.text == "ran\n"
         assert proxy.connections == 2
+
+
+def test_runs_behind_a_dead_bastion_share_one_dial_and_hear_of_it(
+    quiet_sshd: QuietSshd, tcp_proxy: Callable[[int], TcpProxy], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool_module, "START_SECONDS", 2.0)
+    proxy = tcp_proxy(quiet_sshd.port)
+    proxy.stall()
+    with running(quiet_sshd.folder) as some:
+        jump = ssh_hop(quiet_sshd, "bastion-1", port=proxy.port)
+        behind = [
+            Background(some, make_job(ssh_hop(quiet_sshd, f"db-{n}"), "true", jumps=(jump,)))
+            for n in range(8)
+        ]
+        outcomes = [one.outcome() for one in behind]
+        assert {outcome.reason for outcome in outcomes} == {Reason.UNREACHABLE}
+        assert all(
+            (outcome.message or "").startswith(f"db-{n} is reached through bastion-1, and bastion-1")
+            for n, outcome in enumerate(outcomes)
+        )
+        assert proxy.connections == 1
+        # what is behind it is not what failed: it is there at once when the bastion is
+        proxy.resume()
+        job = make_job(ssh_hop(quiet_sshd, "db-1"), "echo ran", jumps=(jump,))
+        eventually(lambda: some.run(job, Control()).stdout.text == "ran\n", 40)

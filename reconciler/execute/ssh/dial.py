@@ -10,6 +10,7 @@ import select
 import socket
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import paramiko
@@ -20,7 +21,7 @@ from reconciler.execute.secrets import SecretResolver
 from reconciler.execute.ssh.faults import Passing, fault_of
 from reconciler.execute.ssh.hostkeys import Key, KnownHosts, Trust, pinned
 from reconciler.execute.ssh.login import log_in
-from reconciler.execute.ssh.transport import Link, Tunnel
+from reconciler.execute.ssh.transport import Link
 from reconciler.model.execution import Hop, Reason
 
 GLANCE_SECONDS = 0.2
@@ -115,7 +116,7 @@ def trust_in(hop: Hop, known_hosts: KnownHosts) -> Trust:
 
 
 def connect(hop: Hop, patience: Patience) -> socket.socket:
-    """A TCP connection. Raises Fault unreachable."""
+    """A TCP connection whose other end speaks. Raises Fault unreachable."""
     patience.stage = f"the name {hop.spec.host} was not resolved"
     problem: OSError | None = None
     addresses = _resolve(hop, patience)
@@ -127,15 +128,29 @@ def connect(hop: Hop, patience: Patience) -> socket.socket:
         try:
             _connect(sock, address, share, patience)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            return sock
+            break
         except OSError as error:
             sock.close()
             problem = error
         except BaseException:
             sock.close()
             raise
-    assert problem is not None
-    raise fault_of(problem, f"{hop.name} ({hop.spec.host}:{hop.spec.port})") from problem
+    else:
+        assert problem is not None
+        raise fault_of(problem, f"{hop.name} ({hop.spec.host}:{hop.spec.port})") from problem
+    try:
+        await_greeting(partial(_speaks, sock), hop, patience)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _speaks(sock: socket.socket) -> bool:
+    """Whether something came, or never will, within a glance."""
+    waiting = select.poll()
+    waiting.register(sock, select.POLLIN)
+    return bool(waiting.poll(GLANCE_SECONDS * 1000))
 
 
 def _resolve(hop: Hop, patience: Patience) -> list[Any]:
@@ -182,11 +197,14 @@ def _connect(sock: socket.socket, address: Any, seconds: float, patience: Patien
         raise OSError(code, os.strerror(code))
 
 
-def await_greeting(tunnel: Tunnel, hop: Hop, patience: Patience) -> None:
-    """Until the server behind ``tunnel`` speaks, as ssh daemons do first, or hangs up. Raises Fault."""
+def await_greeting(spoke: Callable[[], bool], hop: Hop, patience: Patience) -> None:
+    """Until the server speaks, as ssh daemons do first, or hangs up; ``spoke`` waits for it for a moment.
+
+    Before that a connection would cost a thread, and a login's place at a bastion. Raises Fault.
+    """
     patience.stage = f"{hop.spec.host}:{hop.spec.port} is connected, but its ssh daemon does not speak"
-    while not tunnel.spoke:
-        patience.pause(0.02)
+    while not spoke():
+        patience.check()
 
 
 def dial(
@@ -241,6 +259,9 @@ def discard(link: Link) -> None:
     # a handshake that did not finish leaves its timer's thread behind
     with contextlib.suppress(Exception):
         link.packetizer.complete_handshake()
+    # wakes its thread, which else looks ten times a second whether it is to end
+    with contextlib.suppress(Exception):
+        link.sock.shutdown(socket.SHUT_RDWR)
     with contextlib.suppress(Exception):
         link.close()
     with contextlib.suppress(Exception):
@@ -260,7 +281,7 @@ def _negotiate(link: Link, hop: Hop, trust: Trust, patience: Patience) -> None:
                 f"{', '.join(map(str, trust.keys))}; pin its ssh-ed25519, ecdsa or rsa key",
             )
         options.key_types = usable
-    patience.stage = f"{hop.spec.host}:{hop.spec.port} is connected, but its ssh daemon does not speak"
+    patience.stage = f"{hop.spec.host}:{hop.spec.port} fell silent while it agreed on keys"
     # ours is over first, and says it better
     link.banner_timeout = link.handshake_timeout = patience.left + 5.0
     done = threading.Event()

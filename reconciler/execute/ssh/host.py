@@ -39,7 +39,7 @@ class SshHost:
 
     def open(self, run_as: str | None, execution_id: int | None, stop: threading.Event) -> ChannelShell:
         """See `Host.open`. A connection that proves dead is replaced, while the time for a start lasts."""
-        with self._waiting(stop):
+        with self._waiting(stop, not self._connections.connected(self._hops)):
             return self._open(run_as, execution_id, stop)
 
     def _open(self, run_as: str | None, execution_id: int | None, stop: threading.Event) -> ChannelShell:

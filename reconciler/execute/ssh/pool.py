@@ -124,6 +124,13 @@ class Connections:
         finally:
             line.dialling.release()
 
+    def connected(self, hops: tuple[Hop, ...]) -> bool:
+        """Whether the server's connection is there, as far as is known: `borrow` would give it at once."""
+        with self._lock:
+            line = self._lines.get(key_of(hops))
+        connection = None if line is None else line.connection
+        return connection is not None and connection.usable
+
     def extra(self, hops: tuple[Hop, ...], patience: Patience, done: Done = quiet) -> Connection:
         """A new connection for one user, closed when that one releases it. Raises as `borrow` does.
 
@@ -223,7 +230,7 @@ class Connections:
             return Connection(hop, link, None, self._clock)
         while True:
             try:
-                jump = self.borrow(hops[:-1], patience)
+                jump = self.borrow(hops[:-1], patience.within(patience.left, hops[-2].name))
             except Fault as fault:
                 if fault.reason is Reason.CANCELLED:
                     raise
@@ -248,7 +255,7 @@ class Connections:
         login.close()
         tunnel = jump.open_tunnel(hops[-1], patience)
         try:
-            await_greeting(tunnel, hops[-1], patience)
+            await_greeting(tunnel.speaks, hops[-1], patience)
             login.enter_context(self._slot(key_of(hops[:-1]), LOGINS_PER_BASTION, patience))
         except BaseException:
             tunnel.close()
