@@ -80,6 +80,8 @@ def test_the_archive_may_be_a_bucket(
     key = run["archive"].removeprefix(f"s3://{bucket}/") + ".out.gz"
     body = s3_server.client().get_object(Bucket=bucket, Key=key)["Body"].read()
     assert gzip.decompress(body) == OUT
+    page = one("logs", run["id"], "--page", "200", "--page-size", "10", "--stream", "out").ok()
+    assert page.out == "".join(f"line {number} of ***\n" for number in range(1990, 2000))
 
 
 def test_a_full_disk_costs_the_archive_and_not_the_run(program: Callable[..., Program], tree: Path) -> None:
