@@ -51,6 +51,10 @@ FAMOUS = [
     ("Europe/Lisbon", "1992-03-29T01:00Z"),
     ("America/Asuncion", "2023-10-01T04:00Z"),
     ("Asia/Gaza", "2023-04-29T00:00Z"),
+    ("Africa/Cairo", "2026-04-23T22:00Z"),
+    ("Asia/Beirut", "2026-03-28T22:00Z"),
+    ("Australia/Lord_Howe", "2026-10-03T15:30Z"),
+    ("Australia/Lord_Howe", "2026-04-04T15:00Z"),
 ]
 
 
