@@ -267,6 +267,7 @@ class Runtime:
         if self._executing is None:
             # an executing process does this while it renews its runs
             self._keeper.renew([])
+            self._outage.succeeded()
         if self._reaper.may_reap(self._outage.steady_since):
             reaped = self._reaper.reap()
             if reaped.given_back:
@@ -277,9 +278,10 @@ class Runtime:
             if monotonic - self._tidied >= TIDY_SECONDS:
                 self._tidied = monotonic
                 self._reaper.tidy()
+            # not below: who may not reap yet asks nothing, and knows nothing of the database
+            self._outage.succeeded()
         if self._feed is not None and self._executing is not None:
             self._feed.still(self._executing.runs.ids())
-        self._outage.succeeded()
         return REAP_SECONDS
 
     # -- ending ---------------------------------------------------------------------------------

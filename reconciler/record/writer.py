@@ -86,6 +86,7 @@ class Writer(threading.Thread):
         self._touched_at = clock.monotonic()
         self._closing = threading.Event()
         self._failures = 0
+        self._answered = False
 
     # -- for other threads ----------------------------------------------------------------------
 
@@ -157,6 +158,7 @@ class Writer(threading.Thread):
 
     def _drain(self) -> None:
         while not self._closing.is_set():
+            self._answered = False
             try:
                 # by turns: what is kept longest comes first, and what comes now does not wait for all of it
                 worked = self._replay_some() | self._write_some()
@@ -169,7 +171,8 @@ class Writer(threading.Thread):
                 log.debug("recording failed", exc_info=error)
                 self._pause()
             else:
-                self._succeeded()
+                if self._answered:
+                    self._succeeded()
 
     def _failed(self, error: ReconcilerError) -> None:
         if isinstance(error, SpoolFull):
@@ -221,6 +224,7 @@ class Writer(threading.Thread):
         ends = [record for record in records if isinstance(record, Ended)]
         try:
             recorded = self._ledger.write(starts, ends)
+            self._answered = True
         except DatabaseRejected as error:
             return self._divide(records, written, error)
         except ReconcilerError:
@@ -291,6 +295,7 @@ class Writer(threading.Thread):
         self._touched_at = now
         batch = dict(islice(self._last_runs.items(), self._max_rows))
         rest = self._ledger.touch_tasks(batch)
+        self._answered = True
         for task_id in batch.keys() - rest:
             del self._last_runs[task_id]
         if len(batch) > len(rest) and self._last_runs:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from reconciler.clock import SystemClock
 from reconciler.controller import holding
+from reconciler.controller import runtime as runtime_module
 from reconciler.controller.holding import Holding
 from reconciler.model.condition import ConditionType
 from reconciler.model.enums import Kind
@@ -19,6 +21,8 @@ from tests.controller.executors import Quick
 from tests.controller.test_runtime import mariadb_only, soon, sqlite_only
 from tests.dispatch.fleet import Fleet
 from tests.record.runs import ended
+from tests.services.database import MariaDB
+from tests.services.proxy import TcpProxy
 
 CLOCK = SystemClock()
 OWNER = "host-17-0123456789ab"
@@ -91,6 +95,33 @@ def test_who_takes_over_a_dead_process_also_takes_back_what_it_said(
     start(Quick(), schedule=False)
     eventually(lambda: fleet.states() == {"completed": 1})
     eventually(lambda: not stalled(fleet))
+
+
+@mariadb_only
+def test_in_an_outage_nobody_says_that_the_database_answers_and_both_ends_are_one_line(
+    fleet: Fleet,
+    url: str,
+    mariadb: MariaDB,
+    tcp_proxy: Callable[[int], TcpProxy],
+    start: Start,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(runtime_module, "REAP_SECONDS", 0.1)
+    proxy = tcp_proxy(mariadb.port)
+    fleet.task(due=soon(), schedule="@every 1s", concurrency="allow")
+    quick = Quick(0.3)
+    start(quick, own_url=url.replace(str(mariadb.port), str(proxy.port)))
+    eventually(lambda: fleet.states()["completed"] >= 2)
+    proxy.refuse()
+    eventually(lambda: any("trying again until it answers" in line for line in caplog.messages))
+    CLOCK.sleep(3)
+    assert not any("answers again" in line for line in caplog.messages)
+    proxy.resume()
+    before = len(quick.ran)
+    eventually(lambda: len(quick.ran) >= before + 2, 30)
+    eventually(lambda: any("answers again" in line for line in caplog.messages))
+    assert sum("trying again until it answers" in line for line in caplog.messages) == 1
 
 
 @mariadb_only
