@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from reconciler.model.condition import Condition, ConditionStatus, ConditionType
 from reconciler.model.execution import Reason
+from reconciler.report.times import stamp
 
 TRUE, FALSE, UNKNOWN = ConditionStatus.TRUE, ConditionStatus.FALSE, ConditionStatus.UNKNOWN
 NO_CONTACT = frozenset({Reason.UNREACHABLE, Reason.AUTH_FAILED, Reason.HOST_KEY})
@@ -32,9 +33,12 @@ def newer(by_run: Condition, stored: Condition | None) -> Condition:
     """What the newest run and the stored condition say together."""
     if stored is None or stored.last_transition is None:
         return by_run
+    since = stored.last_transition
+    if stored.status == FALSE:
+        stored = replace(stored, message=f"{stored.message}; since {stamp(since)}")
     if by_run.status == UNKNOWN or by_run.last_transition is None:
         return stored
-    later = by_run.last_transition > stored.last_transition
+    later = by_run.last_transition > since
     if by_run.status != stored.status:
         return by_run if later else stored
     # it has been so since then; of two proofs the later one is worth telling

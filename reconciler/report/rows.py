@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from reconciler.model.condition import ConditionType, Sync
+from reconciler.model.condition import Condition, ConditionStatus, ConditionType, Sync
 from reconciler.model.execution import Reason, State, Trigger
 from reconciler.report.layout import Cell, Column, Style
 from reconciler.report.status import ObjectStatus
 from reconciler.report.status_text import HEALTH_STYLE
-from reconciler.report.times import coming, relative, span, wall, zone_or_utc
+from reconciler.report.times import brief_span, coming, relative, span, wall, zone_or_utc
 from reconciler.store.views import ExecutionView, ProjectView, RevisionView, ServerView, TaskView
 
 STATE_STYLE = {
@@ -37,7 +37,7 @@ SERVER_COLUMNS = (
     Column("ENVIRONMENT"),
     Column("STATE"),
     Column("HEALTH"),
-    Column("LAST ANSWER", right=True),
+    Column("REACHABLE"),
     Column("LABELS", most=40),
 )
 EXECUTION_COLUMNS = (
@@ -89,16 +89,24 @@ def task_row(task: TaskView, status: ObjectStatus, now: datetime, several: bool)
 
 def server_row(server: ServerView, status: ObjectStatus, now: datetime) -> list[Cell]:
     """A line of ``get servers``."""
-    reachable = status.condition(ConditionType.REACHABLE)
     return [
         server.name,
         _where(server),
         server.environment,
         _enabled(server),
         _health(status),
-        relative(None if reachable is None else reachable.last_transition, now),
+        _reachable(status.condition(ConditionType.REACHABLE), now),
         ",".join(f"{key}={value}" for key, value in server.document["metadata"].get("labels", {}).items()),
     ]
+
+
+def _reachable(condition: Condition | None, now: datetime) -> Cell:
+    if condition is None or condition.status is ConditionStatus.UNKNOWN:
+        return "-"
+    if condition.status is ConditionStatus.TRUE:
+        return "yes"
+    since = condition.last_transition
+    return ("no" if since is None else f"no, for {brief_span(now - since)}", Style.BAD)
 
 
 def execution_row(run: ExecutionView, now: datetime) -> list[Cell]:

@@ -243,8 +243,8 @@ def test_the_tables_are_aligned_and_say_what_matters(world: World, task: int, re
     )
     assert reconciler("get", "executions").out == EXECUTIONS
     assert reconciler("get", "servers").out == (
-        "SERVER  ADDRESS          STATE    HEALTH   LAST ANSWER  LABELS\n"
-        "db-1    deploy@10.0.0.1  enabled  Healthy      58m ago  role=db\n"
+        "SERVER  ADDRESS          STATE    HEALTH   REACHABLE  LABELS\n"
+        "db-1    deploy@10.0.0.1  enabled  Healthy  yes        role=db\n"
     )
 
 
