@@ -190,21 +190,15 @@ def _percentile(values: list[float], share: float) -> float:
     return sorted(values)[min(len(values) - 1, int(len(values) * share))]
 
 
-def show(result: dict[str, Any]) -> None:
-    print(f"{result['executions']:,} executions of {result['tasks']:,} tasks; {result['machine']}")
-    for database, kinds in result["databases"].items():
-        print(f"\n{database:52}{'p50 ms':>9}{'p99 ms':>9}{'CPU ms':>9}{'× floor':>9}   goal p99")
-        for name, told in kinds.items():
-            goal = (
-                ""
-                if told["goal"] is None
-                else f"{told['goal'] * 1000:g} ms {'met' if told['met'] else 'NOT met'}"
-            )
-            line = f"  {name:50}{told['p50'] * 1000:9.2f}{told['p99'] * 1000:9.2f}"
-            line += f"{told['cpu'] * 1000:9.2f}{told['timesFloor']:9.1f}"
-            print(f"{line}   {goal}".rstrip())
-    for name in result["absent"]:
-        print(f"skipped: {name}")
+def show(database: str, kinds: dict[str, Any]) -> None:
+    """As soon as it is known: filling the next one takes minutes."""
+    print(f"\n{database:52}{'p50 ms':>9}{'p99 ms':>9}{'CPU ms':>9}{'× floor':>9}   goal p99")
+    for name, told in kinds.items():
+        met = "met" if told["met"] else "NOT met"
+        goal = "" if told["goal"] is None else f"{told['goal'] * 1000:g} ms {met}"
+        line = f"  {name:50}{told['p50'] * 1000:9.2f}{told['p99'] * 1000:9.2f}"
+        line += f"{told['cpu'] * 1000:9.2f}{told['timesFloor']:9.1f}"
+        print(f"{line}   {goal}".rstrip(), flush=True)
 
 
 def main() -> None:
@@ -212,6 +206,7 @@ def main() -> None:
     arguments.add_argument("--rounds", type=int, default=200)
     arguments.add_argument("--executions", type=int, default=EXECUTIONS)
     arguments.add_argument("--tasks", type=int, default=TASKS)
+    arguments.add_argument("--only", choices=("MariaDB", "SQLite"), help="one of the two")
     arguments.add_argument("--json", type=Path, default=Path("bench/results/read.json"))
     given = arguments.parse_args()
     absent: list[str] = []
@@ -220,9 +215,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="bench-read-") as folder, mariadb(absent) as server:
         log = make_log(Path(folder), pick)
         for name, url in (("MariaDB", server), ("SQLite", sqlite_url(Path(folder)))):
-            if url is not None:
+            if url is not None and given.only in (None, name):
                 with ledger(name, url, given.executions, given.tasks) as one:
                     databases[name] = measure(one, given.rounds, pick, log)
+                    show(name, databases[name])
     result = {
         "name": "read",
         "executions": given.executions,
@@ -232,7 +228,9 @@ def main() -> None:
         "absent": absent,
         "databases": databases,
     }
-    show(result)
+    print(f"\n{given.executions:,} executions of {given.tasks:,} tasks; {result['machine']}")
+    for name in absent:
+        print(f"skipped: {name}")
     given.json.parent.mkdir(parents=True, exist_ok=True)
     given.json.write_text(json.dumps(result, indent=2) + "\n")
 

@@ -16,7 +16,13 @@ from reconciler.model.execution import State, state_of
 from reconciler.store import pages
 from reconciler.store.engine import Database
 from reconciler.store.executions import list_executions
-from reconciler.store.listing import list_revisions
+from reconciler.store.listing import (
+    TASKS_BY_SERVER,
+    TASKS_IN_ORDER,
+    ObjectFilter,
+    list_revisions,
+    list_tasks,
+)
 from reconciler.store.pages import ExecutionFilter
 from reconciler.store.schema import upgrade
 from reconciler.store.tables import Execution
@@ -183,3 +189,37 @@ def test_revisions_are_read_from_the_newest_down(filled: Database, project: int 
     )
     assert second.read <= (LIMIT + 1) * 4 + 5
     assert max(item.id for item in second.result.items) < min(item.id for item in first.result.items)
+
+
+@pytest.mark.parametrize(
+    ("asked", "most"),
+    [
+        ({}, (LIMIT + 1) * 4),
+        ({"project_id": 2}, (LIMIT + 1) * 4),
+        ({"labels": {"many": "yes"}}, TASKS * 2),
+        ({"server_id": 19, "labels": {"many": "yes"}}, TASKS),
+        ({"deleted": True}, TASKS * 2),
+        ({"ids": [3, 78, 500]}, TASKS * 2),
+        ({"since": EPOCH}, (LIMIT + 1) * 4),
+    ],
+)
+def test_tasks_are_read_in_the_order_of_their_names(
+    filled: Database, asked: dict[str, Any], most: int
+) -> None:
+    wanted = ObjectFilter(**asked)
+    cursor = None
+    found: list[int] = []
+    for _ in range(2):
+        seen = watch(filled, lambda c, a=cursor: list_tasks(c, wanted, limit=LIMIT, after=a))
+        step = seen.plans[0]["tasks"]
+        assert step["key"] == (TASKS_BY_SERVER if wanted.server_id else TASKS_IN_ORDER)
+        # the tasks of one server are few
+        assert wanted.server_id or "filesort" not in str(step["Extra"])
+        # the page's own rows, and the servers, projects and users that they name
+        assert seen.read <= most + (LIMIT + 1) * 3 + 20
+        found += [task.id for task in seen.result.items]
+        cursor = seen.result.next
+        if cursor is None:
+            break
+    assert len(found) == len(set(found))
+    assert len(found) == {"deleted": 0, "ids": 3}.get(next(iter(asked), ""), 2 * LIMIT)
