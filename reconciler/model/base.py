@@ -24,6 +24,7 @@ class Model(BaseModel):
         extra="forbid",
         alias_generator=to_camel,
         use_attribute_docstrings=True,
+        defer_build=True,
         allow_inf_nan=False,
     )
 
