@@ -176,7 +176,8 @@ class Plan:
     objects of the tree. ``settings_drift``: the stored settings were changed by hand and git did not change
     them; writing ``spec`` puts them back. ``forget`` are unchanged rows whose remembered ``formerly`` is no
     longer declared: an apply clears it (also when there is nothing else to do; without a revision), so that
-    the same words act when they are written again. They are no change.
+    the same words act when they are written again. They are no change. ``applied_as`` is the other project
+    that this source was last applied as; None where it is the same.
     """
 
     project: str
@@ -196,6 +197,7 @@ class Plan:
     declared: int = 0
     settings_drift: Drift | None = None
     forget: tuple[ObservedServer | ObservedTask, ...] = ()
+    applied_as: str | None = None
 
     @property
     def commit(self) -> str | None:

@@ -58,6 +58,7 @@ def make_plan(
         selected = select(targets, changes, drift, desired, observed)
         changes, drift, left_out = selected.changes, selected.drift, selected.left_out
     stored = observed.project
+    other = guard.applied_as_other(desired.source, observed)
     plan = Plan(
         project=desired.project,
         changes=changes,
@@ -75,6 +76,7 @@ def make_plan(
         left_out=left_out,
         declared=len(desired.servers) + len(desired.tasks),
         settings_drift=None if targets else settings_drift(desired, stored, changes),
+        applied_as=other.name if other else None,
         forget=(*servers.forget, *tasks.forget),
     )
     plan = replace(plan, digest=plan_digest(plan))
@@ -85,7 +87,7 @@ def make_plan(
 def _refused(
     problems: list[Contradiction], desired: DesiredState, observed: ObservedState
 ) -> PlanRefused | GuardTripped:
-    other = guard.applied_as_other(desired.source, desired.commit, observed)
+    other = None if desired.commit is None else guard.applied_as_other(desired.source, observed)
     if other is None or any(problem.owner != other.name for problem in problems):
         return refusal(problems)
     return GuardTripped(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from reconciler.model.canonical import document_hash
 from reconciler.model.project import Guard as Limits
 from reconciler.model.project import project_document
-from reconciler.model.state import Commit, ObservedProject, ObservedState
+from reconciler.model.state import ObservedProject, ObservedState
 from reconciler.plan.changes import Action, Guard, Plan, address
 
 NOTHING_JUDGED = Guard(tripped=False, deletions=0, live=0, limit=0, percent=0)
@@ -31,8 +31,8 @@ def judge(plan: Plan, observed: ObservedState) -> Guard:
     reasons = _too_many(len(going), live, limits)
     if going and not plan.declared:
         reasons.append("the tree declares nothing any more")
-    other = applied_as_other(plan.source, plan.git, observed)
-    if other is not None:
+    other = applied_as_other(plan.source, observed)
+    if other is not None and plan.git is not None:
         reasons.append(
             f"this source was last applied as project {other.name!r}, not as {plan.project!r};"
             f" if it was renamed, write `formerly: {other.name}` in the metadata of its Project"
@@ -90,12 +90,14 @@ def _too_many(deletions: int, live: int, limits: Limits) -> list[str]:
     return reasons
 
 
-def applied_as_other(source: str, git: Commit | None, observed: ObservedState) -> ObservedProject | None:
-    """The other project that this git source was last applied as, if there is one.
+def applied_as_other(source: str, observed: ObservedState) -> ObservedProject | None:
+    """The other project that this source was last applied as, if there is one.
 
-    A tree that lost its Project document is called "default": it would leave all that it was behind.
+    A tree that lost its Project document is called "default": it would leave all that it was behind. Only a
+    git source names the same tree everywhere: a folder (``/manifests`` in a container) may hold another one
+    each time, so that stops nothing and is only told.
     """
-    if git is None or not source:
+    if not source:
         return None
     there = [one for one in observed.other_projects.values() if one.source == source]
     if not there:

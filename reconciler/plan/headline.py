@@ -48,6 +48,17 @@ def desired_words(plan: Plan) -> str:
     return words + (", with uncommitted changes" if git.dirty else "")
 
 
+def other_project_words(plan: Plan) -> str | None:
+    """A folder without git that was another project before: no guard can know that it is the same tree."""
+    if plan.applied_as is None or plan.git is not None:
+        return None
+    other = printable(plan.applied_as)
+    return (
+        f"This folder was last applied as project {other!r}, whose objects stay as they are;"
+        f" if it was renamed, write `formerly: {other}` in the metadata of its Project."
+    )
+
+
 def empty_words(plan: Plan) -> str:
     """The best of all plans, with all that stays as it is."""
     if plan.left_out:

@@ -24,6 +24,7 @@ def plan_shape(plan: Plan) -> dict[str, Any]:
         "changes": [change_shape(change) for change in plan.changes],
         "guard": guard_shape(plan.guard),
         "drift": [drift_shape(drift) for drift in plan.all_drift()],
+        "appliedAs": plan.applied_as,
         "targets": list(plan.targets),
         "leftOut": plan.left_out,
     }

@@ -17,6 +17,7 @@ from reconciler.plan.headline import (
     desired_words,
     empty_words,
     guard_words,
+    other_project_words,
     project_words,
     summary_words,
 )
@@ -42,7 +43,11 @@ def plan_markdown(plan: Plan, *, path: str = "manifests", limit: int = LIMIT) ->
     Everything that comes from manifests stands in code, so it neither formats nor mentions anybody.
     """
     head = [f"### Plan for {code(project_words(plan))}", "", _from_to(plan), ""]
+    other = other_project_words(plan)
+    if other is not None:
+        head += [f"> {escape(other)}", ""]
     if plan.empty:
+        head += _guard(plan) if plan.guard.stops else []
         return "\n".join([*head, f"✅ {escape(empty_words(plan)[:2000])}"]) + "\n"
     head += [f"**{escape(summary_words(plan))}**", "", *_guard(plan)]
     foot = [*_busiest(plan), *_apply(plan, path)]

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from reconciler.plan.changes import Guard, Plan
 from reconciler.plan.effects import busiest
-from reconciler.plan.entries import BOLD, DIM, GREEN, RED, Pen, entry_lines, sections
+from reconciler.plan.entries import BOLD, DIM, GREEN, RED, YELLOW, Pen, entry_lines, sections
 from reconciler.plan.groups import grouped
 from reconciler.plan.headline import (
     BUSIEST_TITLE,
@@ -16,6 +16,7 @@ from reconciler.plan.headline import (
     desired_words,
     empty_words,
     guard_words,
+    other_project_words,
     project_words,
     summary_words,
 )
@@ -28,8 +29,12 @@ def plan_text(plan: Plan, *, colour: bool = False, path: str | None = "manifests
     """
     pen = Pen(colour)
     lines = [_head(plan, pen)]
+    other = other_project_words(plan)
+    if other is not None:
+        lines += ["", pen(other, YELLOW)]
     if plan.empty:
-        return "\n".join([*lines, "", f"{pen('✓', GREEN)} {empty_words(plan)}"]) + "\n"
+        guard = ["", *_guard(plan.guard, pen)[:-1]] if plan.guard.stops else []
+        return "\n".join([*lines, *guard, "", f"{pen('✓', GREEN)} {empty_words(plan)}"]) + "\n"
     for title, changes in sections(plan):
         lines += ["", pen(title, BOLD), *entry_lines(grouped(changes), pen)]
     drift = plan.all_drift()

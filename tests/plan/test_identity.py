@@ -6,6 +6,9 @@ import pytest
 
 from reconciler.errors import GuardTripped
 from reconciler.plan.changes import Action
+from reconciler.plan.json import plan_shape
+from reconciler.plan.markdown import plan_markdown
+from reconciler.plan.text import plan_text
 from tests.plan.world import World, applied, problems_of, server, steps, task, tree
 
 
@@ -234,4 +237,20 @@ def test_a_git_source_under_another_name_trips_the_guard_where_nothing_else_cont
 def test_a_folder_without_git_may_change_its_project() -> None:
     world = World()
     world.apply(tree(server("db-1"), source="/srv/manifests"))
-    assert not world.plan(tree(server("db-2"), project="other", source="/srv/manifests")).guard.stops
+    other = world.plan(tree(server("db-2"), project="other", source="/srv/manifests"))
+    assert not other.guard.stops
+    assert "last applied as project 'shop', whose objects stay as they are" in plan_text(other)
+    assert "last applied as project 'shop'" in plan_markdown(other)
+    assert plan_shape(other)["appliedAs"] == "shop"
+    same = world.plan(tree(server("db-2"), source="/srv/manifests"))
+    assert "last applied as" not in plan_text(same) + plan_markdown(same)
+
+
+def test_a_git_source_that_became_an_empty_other_project_shows_what_stops_it() -> None:
+    world = World()
+    world.apply(tree(server("db-1"), commit="c1", source="repo"))
+    lost = world.plan(tree(project="default", commit="c2", source="repo"))
+    assert lost.empty
+    assert lost.guard.tripped
+    assert "The guard stops this: this source was last applied as project 'shop'" in plan_text(lost)
+    assert "The guard stops this" in plan_markdown(lost)
