@@ -124,6 +124,9 @@ def _declare(db: Database, tasks: int, at: datetime) -> tuple[list[int], list[in
         for start in range(0, tasks, _ROWS):
             numbers = range(start, min(tasks, start + _ROWS))
             insert_tasks(connection, stamp, [_task(n, servers[n % len(servers)]) for n in numbers])
+        # as a scheduler leaves them: the next slot is to come, so nothing looks overdue
+        coming = at.replace(minute=0, second=0, microsecond=0) + SPAN + timedelta(hours=1)
+        connection.execute(Task.__table__.update().values(next_slot=coming, next_run=coming))
         rows = connection.execute(Task.__table__.select()).all()
     places = {row.id: row.server_id for row in rows}
     return sorted(places), sorted(servers), places
@@ -131,7 +134,7 @@ def _declare(db: Database, tasks: int, at: datetime) -> tuple[list[int], list[in
 
 def _task(number: int, server: int) -> Placed:
     labels = {"team": f"team-{number % 37:02}", "tier": ("gold", "silver", "bronze")[number % 3]}
-    spec = {"command": f"/usr/local/bin/job --number {number}", "schedule": "H * * * *"}
+    spec = {"command": f"/usr/local/bin/job --number {number}", "schedule": "0 * * * *"}
     return _placed(f"job-{number:06}", spec, server, labels)
 
 
