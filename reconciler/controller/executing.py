@@ -17,6 +17,7 @@ from reconciler.controller.loop import Loop
 from reconciler.controller.outage import Outage
 from reconciler.controller.pool import Pool, Run, Runs
 from reconciler.dispatch.dependents import Dependents
+from reconciler.dispatch.durable import survives_owner
 from reconciler.dispatch.leases import LEASE_SECONDS, RENEW_SECONDS, Keeper
 from reconciler.dispatch.scheduler import REPLACED_BY
 from reconciler.dispatch.taker import Taken, Taker
@@ -157,11 +158,21 @@ class Executing:
             self._take_loop.join(seconds)
 
     def end_runs(self, why: str, grace: float) -> int:
-        """Cancel what still runs; how many runs that were."""
+        """Let go of what goes on without us, cancel what else still runs; how many those were."""
         executing = self.runs.executing()
+        plain = [run for run in executing if not survives_owner(run.job.server.spec)]
         for run in executing:
-            run.control.cancel(why, grace)
-        return len(executing)
+            if run in plain:
+                run.control.cancel(why, grace)
+            else:
+                run.control.let_go()
+        return len(plain)
+
+    def held(self) -> tuple[list[int], list[int]]:
+        """What this process still holds: runs that never began, as far as it knows; runs that may live on."""
+        runs = self.runs.all()
+        living = [run.job.execution_id for run in runs if survives_owner(run.job.server.spec)]
+        return [run.job.execution_id for run in runs if run.job.execution_id not in living], living
 
     def stop(self, seconds: float) -> None:
         """Let the threads go; leases are renewed no more."""
@@ -233,8 +244,8 @@ class Executing:
         if outcome.started_at is None:
             self._answering.discard(run.taken.server_id)
         if outcome.status == Status.OPEN:
-            # a durable run that was let go of: it lives on, and so does its row, for the next owner
-            self.runs.remove(job.execution_id)
+            # a durable run that was let go of: it lives on, and its row is handed back with all others
+            run.executing = False
             return
         assert self._writer is not None
         self._writer.ended(job, outcome)
@@ -260,10 +271,12 @@ class Executing:
         log.warning("execution %d is handed back before it began: %s", execution_id, why)
         self.runs.remove(execution_id)
         self._live.end(execution_id)
+        # what an earlier owner did about it stays known
+        living = run.job.start_sent or run.job.started_at is not None
         try:
-            self._keeper.hand_back([execution_id])
+            self._keeper.hand_back([execution_id], living=living)
         except Temporary as error:
-            # the reaper will find it; it may have to call it lost
+            # the reaper will find it; if it is not durable it may have to call it lost
             self._outage.failed(error)
 
     def _started(self, run: Run, at: datetime) -> None:

@@ -151,8 +151,8 @@ class Runtime:
 
         No new slots are claimed. With ``finish`` (SIGINT, ``--for``) what is claimed and due still
         runs; a process that only executes goes on until nothing due waits. Without it (SIGTERM) nothing
-        more is taken. What runs at the end of the time is ended and recorded ``cancelled``; waiting
-        rows stay for others.
+        more is taken. What runs at the end of the time goes on where it is durable, its lease handed back;
+        else it is ended and recorded ``cancelled``. Waiting rows stay for others.
         """
         self._finish = self._finish and finish
         self._deadline = min(self._deadline, self._clock.monotonic() + seconds)
@@ -298,6 +298,7 @@ class Runtime:
         ended = executing.end_runs("the process that runs it ends", _GRACE_SECONDS)
         if ended:
             log.warning("%d runs are ended because this process ends", ended)
+        if executing.runs.executing():
             stop = self._clock.monotonic() + _ENDING_SECONDS
             while executing.runs.executing() and self._clock.monotonic() < stop:
                 self._pause()
@@ -329,7 +330,7 @@ class Runtime:
         """Hand back what never began, and be gone for the others at once."""
         executing = self._executing
         try:
-            self._keeper.leave([] if executing is None else executing.runs.ids())
+            self._keeper.leave(*(([], []) if executing is None else executing.held()))
         except Temporary as error:
             log.warning("leaving the database's leases to end by themselves: %s", error.message)
 

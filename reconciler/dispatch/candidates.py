@@ -129,7 +129,7 @@ def candidates_of(connection: Connection, rows: Sequence[WaitingRow]) -> tuple[l
     found: list[Candidate] = []
     dead: list[Dead] = []
     for row in rows:
-        if _disabled(row):
+        if not row.begun and _disabled(row):
             dead.append(Dead(row.id, Status.SKIPPED, Reason.DISABLED))
             continue
         try:

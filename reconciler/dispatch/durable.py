@@ -1,4 +1,4 @@
-"""The wall behind which durable runs will stand: which runs can be asked about after their owner is gone."""
+"""Which runs can be asked about after their owner is gone: what taking, reaping and leaving act on."""
 
 from __future__ import annotations
 
@@ -6,10 +6,5 @@ from reconciler.model.server import ServerSpec
 
 
 def survives_owner(server: ServerSpec) -> bool:
-    """Whether a run on this server goes on without us, so that the next owner of its lease can attach to it.
-
-    Today none does: a run ends with its connection, and with the process that holds it. Once runs are
-    durable this is ``server.durable``, and everything that asks here (taking, reaping, shutdown)
-    already acts on the answer.
-    """
-    return False
+    """Whether a run on this server goes on without us, so that the next owner of its lease attaches to it."""
+    return server.durable

@@ -81,13 +81,17 @@ class Keeper:
         with self._db.read() as connection:
             return held.held(connection, executions, self._owner)
 
-    def hand_back(self, executions: Sequence[int]) -> int:
-        """Let others take what was taken and never begun."""
-        return self._db.transact(lambda connection: held.release(connection, executions, self._owner))
+    def hand_back(self, executions: Sequence[int], *, living: bool) -> int:
+        """Let others take what was taken and never begun, or with ``living`` what may go on on its host."""
+        return self._db.transact(
+            lambda connection: held.release(connection, executions, self._owner, living=living)
+        )
 
-    def leave(self, executions: Sequence[int]) -> int:
-        """This process ends: hand back what it never began, and everything else it is known by."""
-        return self._db.transact(lambda connection: self._leave(connection, executions))
+    def leave(self, unbegun: Sequence[int], living: Sequence[int]) -> int:
+        """This process ends: hand back what it never began and what goes on without it, and everything else
+        it is known by.
+        """
+        return self._db.transact(lambda connection: self._leave(connection, unbegun, living))
 
     def _renew(self, connection: Connection, executions: Sequence[int]) -> tuple[StillHeld, float, bool]:
         if self._worker is not None:
@@ -97,8 +101,9 @@ class Keeper:
         offset = (self._clock.now() - self._db.now(connection)).total_seconds()
         return still, offset, numbered
 
-    def _leave(self, connection: Connection, executions: Sequence[int]) -> int:
+    def _leave(self, connection: Connection, unbegun: Sequence[int], living: Sequence[int]) -> int:
         if self._worker is not None:
             held.forget(connection, self._worker.lease, self._owner)
         self._ids.release(connection)
-        return held.release(connection, executions, self._owner)
+        released = held.release(connection, unbegun, self._owner, living=False)
+        return released + held.release(connection, living, self._owner, living=True)

@@ -21,7 +21,7 @@ _FORGOTTEN_SECONDS = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Reaped:
-    """Executions of vanished owners: those that wait again, those that ended (lost, cancelled)."""
+    """Executions of vanished owners: those that others may take, those that ended (lost, cancelled)."""
 
     given_back: tuple[int, ...] = ()
     ended: tuple[int, ...] = ()
@@ -55,14 +55,20 @@ class Reaper:
             }
         if not found:
             return Reaped()
-        waiting = [row for row in found if _never_began(row, row.server_id in durable)]
-        back = [row.id for row in waiting if not row.cancel_requested]
-        if back:
-            self._db.transact(lambda connection: held.give_back(self._db, connection, back))
-        ended = [row.id for row in found if row.id not in back and self._end(row, row in waiting)]
+        living = [row.id for row in found if row.server_id in durable and _may_live(row)]
+        unbegun = [row for row in found if not _may_live(row)]
+        waiting = [row.id for row in unbegun if not row.cancel_requested]
+        for ids, alive in ((living, True), (waiting, False)):
+            if ids:
+                self._give_back(ids, alive)
+        back = {*living, *waiting}
+        ended = [row.id for row in found if row.id not in back and self._end(row, row in unbegun)]
         for row in found:
             log.warning("the lease of execution %d lapsed: its owner %s is gone", row.id, row.owner)
-        return Reaped(tuple(back), tuple(ended))
+        return Reaped((*living, *waiting), tuple(ended))
+
+    def _give_back(self, ids: list[int], living: bool) -> None:
+        self._db.transact(lambda connection: held.give_back(self._db, connection, ids, living=living))
 
     def tidy(self) -> None:
         """Forget processes that have been gone for long, and what they wrote for followers."""
@@ -88,13 +94,11 @@ class Reaper:
         return True
 
 
-def _never_began(row: Lapsed, durable: bool) -> bool:
-    """Whether it may be started under its id again.
-
-    Where runs are durable the host's ``mkdir`` makes a second start attach to the first; and a started one is
-    then not lost at all but handed to the next owner, who asks the host.
+def _may_live(row: Lapsed) -> bool:
+    """Whether it may have begun. Where runs are durable the next owner asks the host, and where that knows
+    nothing of it a second start under its id is safe; elsewhere nobody can tell.
     """
-    return row.started_at is None and (durable or row.start_sent_at is None)
+    return row.started_at is not None or row.start_sent_at is not None
 
 
 def _verdict(row: Lapsed, never_began: bool) -> tuple[Reason, str]:

@@ -9,7 +9,6 @@ from datetime import datetime
 
 from reconciler.clock import Clock
 from reconciler.dispatch.candidates import Candidate, Dead, OneByOne, Room, candidates_of, learn
-from reconciler.dispatch.durable import survives_owner
 from reconciler.dispatch.leases import local_workers
 from reconciler.model.enums import Connection as Reach
 from reconciler.model.execution import Hop, Job, Trigger
@@ -116,8 +115,7 @@ class Taker:
         if not found.chosen:
             return found, set()
         ids = [candidate.row.id for candidate in found.chosen]
-        sent = [candidate.row.id for candidate in found.chosen if not survives_owner(candidate.server)]
-        return found, takes.take(self._db, connection, ids, self._owner, self._lease_seconds, sent, now)
+        return found, takes.take(self._db, connection, ids, self._owner, self._lease_seconds, now)
 
     def _look(self, connection: Connection, due: datetime, free: int, room: Room) -> _Found:
         """The longest due first; of each task the one whose turn it is."""
@@ -151,6 +149,10 @@ class Taker:
                 break
             if self._leave(connection, candidate, found):
                 found.full.add(candidate.row.server_id)
+            elif candidate.row.begun:
+                # it has its room on the host already
+                room.add(candidate)
+                found.chosen.append(candidate)
             elif room.server_full(candidate):
                 found.full.add(candidate.row.server_id)
                 found.blocked = True
@@ -204,5 +206,7 @@ def _taken(candidate: Candidate, until: float) -> Taken:
         scheduled_for=row.scheduled_for,
         due_at=row.due_at,
         jumps=candidate.jumps,
+        started_at=row.started_at,
+        start_sent=row.start_sent,
     )
     return Taken(job, row.server_id, row.project_id, row.trigger, until)

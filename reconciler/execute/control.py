@@ -58,6 +58,8 @@ class Control:
         self._cancellation: Cancellation | None = None
         self.cancelled = threading.Event()
         """Set when the run is to end; to be read and waited for. `cancel` sets it."""
+        self.released = threading.Event()
+        """Set when its owner leaves it to others. `let_go` sets it."""
 
     def cancel(self, why: str, grace: float | None = None) -> None:
         """End the run: TERM, after the grace KILL. The first ``why`` counts, and the shortest grace."""
@@ -72,6 +74,17 @@ class Control:
         for wake in wakers:
             wake()
 
+    def let_go(self) -> None:
+        """Leave the run alone: a durable one lives on, and its executor returns with status ``OPEN``.
+
+        Others take no notice.
+        """
+        with self._lock:
+            self.released.set()
+            wakers = tuple(self._wakers)
+        for wake in wakers:
+            wake()
+
     @property
     def cancellation(self) -> Cancellation | None:
         """Why and how, once `cancelled` is set."""
@@ -80,10 +93,10 @@ class Control:
 
     @contextlib.contextmanager
     def waking(self, wake: Callable[[], None]) -> Iterator[None]:
-        """Within this block a cancellation also calls ``wake``, which must not block."""
+        """Within this block `cancel` and `let_go` also call ``wake``, which must not block."""
         with self._lock:
             self._wakers.append(wake)
-            already = self._cancellation is not None
+            already = self._cancellation is not None or self.released.is_set()
         if already:
             wake()
         try:

@@ -42,14 +42,24 @@ class Ending:
 def end_run(
     job: Job, host: Host, root: Root | None, grace: float, clock: Clock, stop: threading.Event
 ) -> Ending:
-    """End all processes of the run and say what was there. Blocks up to the grace and `MARGIN_SECONDS`."""
+    """End all processes of a plain run and say what was there.
+
+    Blocks up to the grace and `MARGIN_SECONDS`.
+    """
+    return run_ending(job, host, end_script(job, root, grace), mark(job), grace, clock, stop)
+
+
+def run_ending(
+    job: Job, host: Host, script: bytes, marker: bytes, grace: float, clock: Clock, stop: threading.Event
+) -> Ending:
+    """The same with any script that answers as ``sh/end.sh`` does, its lines beginning with ``marker``."""
     try:
-        shell = host.open(job.spec.run_as, None, stop)
+        shell = host.open(job.spec.run_as, None, stop, beside=True)
     except Fault as fault:
         return Ending(fault=fault.message)
     try:
-        shell.send(end_script(job, root, grace))
-        return _read(shell, mark(job), clock, clock.monotonic() + grace + MARGIN_SECONDS)
+        shell.send(script)
+        return _read(shell, marker, clock, clock.monotonic() + grace + MARGIN_SECONDS)
     finally:
         shell.close()
 

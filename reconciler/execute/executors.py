@@ -13,12 +13,14 @@ from reconciler.clock import Clock
 from reconciler.errors import SecretUnavailable
 from reconciler.execute.archive import GuardedArchive
 from reconciler.execute.control import Archive, Control
+from reconciler.execute.durable import DurableRun
 from reconciler.execute.fault import Fault
 from reconciler.execute.host import Host
 from reconciler.execute.local import LocalHost
 from reconciler.execute.mask import MIN_BYTES, maskable
 from reconciler.execute.plain import PlainRun
 from reconciler.execute.secrets import SecretResolver
+from reconciler.execute.trash import Trash
 from reconciler.model.enums import Connection
 from reconciler.model.execution import Hop, Job, Outcome, Reason, Status
 from reconciler.settings import Settings
@@ -58,6 +60,8 @@ class Executors:
         self._lock = threading.Lock()
         self._connections: Connections | None = None
         self._running: dict[int, Control] = {}
+        self._trash = Trash(lambda job: self._host(job, Control()), clock)
+        self._kept: set[int] = set()
         self._stopping: tuple[str, float | None] | None = None
         self._closed = False
         self._heard: HostHeard | None = None
@@ -83,7 +87,16 @@ class Executors:
                 self._running.pop(job.execution_id, None)
 
     def recorded(self, job: Job) -> None:
-        """See `Executor.recorded`: plain runs keep nothing on their host."""
+        """See `Executor.recorded`: plain runs keep nothing on their host.
+
+        Where a start may still be under way somewhere, the folder stays until it is swept: it is what makes
+        that start attach instead of starting anew.
+        """
+        with self._lock:
+            kept = job.execution_id in self._kept
+            self._kept.discard(job.execution_id)
+        if job.server.spec.durable and not kept:
+            self._trash.put(job)
 
     def listen(self, heard: HostHeard) -> None:
         """From now on tell ``heard`` what came of going to each server; it must return at once."""
@@ -98,7 +111,8 @@ class Executors:
             control.cancel(why, grace)
 
     def close(self) -> None:
-        """End all connections. Runs that still go on lose theirs, so call `stop` and wait for them first."""
+        """End all connections. Plain runs end with theirs, so call `stop` and wait for them first."""
+        self._trash.close()
         with self._lock:
             self._closed = True
             connections = self._connections
@@ -120,13 +134,31 @@ class Executors:
                     name,
                     MIN_BYTES,
                 )
-        if not job.spec.output.archive or self._archive is None:
-            return PlainRun(job, control, host, secrets, self._clock).outcome()
-        archive = GuardedArchive(self._archive, job)
+        archive = None
+        if job.spec.output.archive and self._archive is not None:
+            archive = GuardedArchive(self._archive, job)
         try:
+            if job.server.spec.durable:
+                return self._run_durable(job, control, host, secrets, archive)
             return PlainRun(job, control, host, secrets, self._clock, archive).outcome()
         finally:
-            archive.abandon()
+            if archive is not None:
+                archive.abandon()
+
+    def _run_durable(
+        self, job: Job, control: Control, host: Host, secrets: Mapping[str, bytes], archive: Archive | None
+    ) -> Outcome:
+        trash = self._trash.take(job)
+        run = DurableRun(job, control, host, secrets, self._clock, archive, trash)
+        try:
+            outcome = run.outcome()
+        finally:
+            if trash and not run.answered:
+                self._trash.put_back(job, trash)
+        if run.starts > 1 or not outcome.proven:
+            with self._lock:
+                self._kept.add(job.execution_id)
+        return outcome
 
     def _host(self, job: Job, control: Control) -> Host:
         if job.server.spec.connection is Connection.LOCAL:

@@ -54,11 +54,14 @@ class Shell(Protocol):
 class Host(Protocol):
     """A place to run commands, as one job needs it."""
 
-    def open(self, run_as: str | None, execution_id: int | None, stop: threading.Event) -> Shell:
+    def open(
+        self, run_as: str | None, execution_id: int | None, stop: threading.Event, *, beside: bool = False
+    ) -> Shell:
         """A new shell, as ``run_as`` through ``sudo -n``. Gives up once ``stop`` is set.
 
         With ``execution_id`` the shell belongs to that run: RECONCILER_EXECUTION_ID is in its environment
-        from the beginning, where the way to it allows that (not through sudo).
+        from the beginning, where the way to it allows that (not through sudo). ``beside``: it must not wait
+        in line behind runs.
 
         Raises Fault: unreachable, auth-failed, host-key, start-failed, or cancelled for ``stop``.
         """

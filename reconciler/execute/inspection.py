@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from reconciler.clock import Clock
 from reconciler.execute.fault import Fault
 from reconciler.execute.host import Shell
-from reconciler.execute.script import quote, shell_text
+from reconciler.execute.script import quote, texts
 
 ANSWER_SECONDS = 10.0
 """For each line that the host still owes."""
@@ -67,7 +67,7 @@ class Inspection:
             quote(" ".join(tools)),
             b"1" if self._durable else b"",
         )
-        return b"\n".join([b"{", head, shell_text("doctor.sh"), b"exit", b"}", b""])
+        return b"\n".join([b"{", head, texts("doctor.sh"), b"exit", b"}", b""])
 
     def _read(self, lines: Lines) -> Iterator[Finding]:
         shell = lines.next("shell")

@@ -53,7 +53,9 @@ class LocalHost:
         self._environment = clean_environment(environment)
         self._shell = tuple(shell)
 
-    def open(self, run_as: str | None, execution_id: int | None, stop: threading.Event) -> LocalShell:
+    def open(
+        self, run_as: str | None, execution_id: int | None, stop: threading.Event, *, beside: bool = False
+    ) -> LocalShell:
         """See `Host.open`; raises Fault start-failed where no process can be started."""
         if stop.is_set():
             raise Fault(Reason.CANCELLED, "cancelled before its start")

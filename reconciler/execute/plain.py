@@ -1,7 +1,6 @@
 """Runs a job on one shell whose life is the connection's: the protocol for hosts that keep nothing.
 
-Another protocol, such as one whose runs outlive us, has its place beside this one: it takes the same job,
-control and host and gives an Outcome, and `Executors` chooses.
+`execute.durable` is the other one; both take the same job, control and host and give an Outcome.
 """
 
 from __future__ import annotations
@@ -16,8 +15,7 @@ from reconciler.execute.control import Archive, Control, Stream
 from reconciler.execute.ending import MARGIN_SECONDS, Ending, EndingThread, end_run
 from reconciler.execute.fault import Fault
 from reconciler.execute.host import Host, Shell
-from reconciler.execute.intake import Intake
-from reconciler.execute.mask import mask
+from reconciler.execute.intake import Intakes
 from reconciler.execute.script import Root, start_script
 from reconciler.execute.script import mark as mark_of
 from reconciler.execute.verdict import Facts, Verdict, judge
@@ -27,7 +25,6 @@ LINGER_SECONDS = 2.0
 """After the command's end: how long we wait in silence for streams that a background process holds open."""
 LINGER_IN_ALL_SECONDS = 30.0
 """The same for one that goes on writing."""
-SAID_CHARACTERS = 500
 
 
 @dataclass(slots=True)
@@ -40,7 +37,7 @@ class PlainRun:
     secrets: Mapping[str, bytes]
     clock: Clock
     archive: Archive | None = None
-    _intakes: dict[Stream, Intake] = field(init=False)
+    _intakes: Intakes = field(init=False)
     _facts: Facts = field(default=Facts(), init=False)
     _started_at: datetime | None = field(default=None, init=False)
     _root: Root | None = field(default=None, init=False)
@@ -50,14 +47,9 @@ class PlainRun:
     _heard_at: float = field(default=0.0, init=False)
 
     def __post_init__(self) -> None:
-        values = tuple(self.secrets.values())
-        limit = self.job.spec.output.max_bytes
-
-        def intake(stream: Stream) -> Intake:
-            marker = mark_of(self.job)
-            return Intake(stream, marker, values, limit, self.control, self.archive, self._notice_line)
-
-        self._intakes = {"stdout": intake("stdout"), "stderr": intake("stderr")}
+        self._intakes = Intakes(
+            self.job, mark_of(self.job), self.secrets, self.control, self.archive, self._notice_line
+        )
 
     def outcome(self) -> Outcome:
         """Run to the end. Never raises for what the host or the way to it does."""
@@ -93,13 +85,13 @@ class PlainRun:
         while not self._over(shell):
             for stream, data in shell.receive(self._patience()):
                 self._heard_at = self.clock.monotonic()
-                self._intakes[stream].take(data)
+                self._intakes.take(stream, data)
             self._notice_end(shell)
         self._facts = replace(
             self._facts,
             exit_code=shell.exit_code,
             lost=shell.lost,
-            said=self._said(),
+            said=self._intakes.said(),
             held_open=shell.exit_code is not None and not shell.drained,
             ending=None if self._ending is None else self._ending.result,
         )
@@ -142,7 +134,7 @@ class PlainRun:
             return 60.0
         return max(0.0, self._deadline - now)
 
-    def _notice_line(self, words: list[bytes]) -> None:
+    def _notice_line(self, _: Stream, words: list[bytes]) -> None:
         """The start script's own line has come, on one of the streams: the command starts, or cannot."""
         if words[:1] == [b"refused"]:
             self._facts = replace(self._facts, refused=True)
@@ -193,30 +185,5 @@ class PlainRun:
         cancellation = self.control.cancellation
         return "" if cancellation is None else cancellation.why
 
-    def _said(self) -> str:
-        """The last lines that the host printed in place of an acknowledgement, in one."""
-        for intake in (self._intakes["stderr"], self._intakes["stdout"]):
-            lines = [line.strip() for line in intake.noise.decode("utf-8", "replace").splitlines()]
-            text = "; ".join([line for line in lines if line][-3:])
-            if text:
-                return "".join(character if character.isprintable() else "?" for character in text)[
-                    -SAID_CHARACTERS:
-                ]
-        return ""
-
     def _close(self, verdict: Verdict) -> Outcome:
-        stdout = self._intakes["stdout"].finish()
-        stderr = self._intakes["stderr"].finish()
-        archive = None if self.archive is None else self.archive.finish()
-        return Outcome(
-            execution_id=self.job.execution_id,
-            status=verdict.status,
-            reason=verdict.reason,
-            finished_at=self.clock.now(),
-            started_at=self._started_at,
-            exit_code=verdict.exit_code,
-            stdout=stdout,
-            stderr=stderr,
-            message=None if verdict.message is None else mask(verdict.message, self.secrets.values()),
-            archive=archive,
-        )
+        return self._intakes.outcome(verdict, self._started_at, self.clock.now())

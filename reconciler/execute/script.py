@@ -50,30 +50,31 @@ def run_environment(job: Job) -> dict[str, str]:
     }
 
 
+def exports(job: Job, secrets: Mapping[str, bytes]) -> list[bytes]:
+    """The lines that make the command's environment."""
+    environment: dict[str, str | bytes] = {**run_environment(job), **job.spec.env, **secrets}
+    return [b"export %s=%s" % (key.encode(), quote(value)) for key, value in environment.items()]
+
+
 def start_script(job: Job, secrets: Mapping[str, bytes]) -> bytes:
     """Start the job's command with its environment; ``secrets`` are values by variable."""
     spec = job.spec
-    folder = spec.working_directory or ""
-    if folder and not folder.startswith("/"):
-        # from the account's home, and never an option of cd
-        folder = "./" + folder
     text = spec.command or ""
     interpreter = spec.script.interpreter if spec.script is not None else None
     name = spec.script.file.rpartition("/")[2] if spec.script is not None else ""
     lines = [
         b"{",
         b"r_id=%d r_mark=%s" % (job.execution_id, quote(mark(job))),
-        b"r_dir=%s r_grace=%d" % (quote(folder), spec.kill_grace),
-        b"r_tree=" + _quoted("tree.sh"),
+        b"r_dir=%s r_grace=%d" % (quote(working_directory(job)), spec.kill_grace),
+        b"r_tree=" + quote(texts("proc.sh", "tree.sh")),
         b"r_parent=$PPID" if spec.run_as is not None else b"r_parent=",
         b"r_name=%s r_text=%s" % (quote(name), quote(text if interpreter else "")),
-        shell_text("start.sh"),
+        texts("start.sh"),
         # from here on the names belong to the command
         b'set -- "$$" "${r_start:--}" "${r_session:--}" "$r_place"',
         b"unset " + _TEMPORARY,
     ]
-    environment: dict[str, str | bytes] = {**run_environment(job), **spec.env, **secrets}
-    lines += [b"export %s=%s" % (key.encode(), quote(value)) for key, value in environment.items()]
+    lines += exports(job, secrets)
     announce = b'printf \'%sstarted %%s %%s %%s\\n\' "$1" "$2" "$3"' % mark(job)
     lines += [announce, announce + b" >&2"]
     if interpreter is not None:
@@ -89,16 +90,18 @@ def end_script(job: Job, root: Root | None, grace: float) -> bytes:
     known = root or Root("", "", "")
     values = [b"" if value == "-" else value.encode() for value in (known.pid, known.start, known.session)]
     found = b"r_root=%s r_start=%s r_session=%s" % tuple(map(quote, values))
-    return b"\n".join([b"{", assignments, found, shell_text("tree.sh"), shell_text("end.sh"), b"}", b""])
+    return b"\n".join([b"{", assignments, found, texts("proc.sh", "tree.sh", "end.sh"), b"}", b""])
+
+
+def working_directory(job: Job) -> str:
+    """As a word for cd: empty for the account's home, and never an option."""
+    folder = job.spec.working_directory or ""
+    return "./" + folder if folder and not folder.startswith("/") else folder
 
 
 @cache
-def shell_text(name: str) -> bytes:
-    """A script without comments and indents: shells that read byte by byte have less to read."""
-    text = resources.files("reconciler.execute").joinpath("sh", name).read_text(encoding="utf-8")
-    return _COMMENT.sub("", text).strip().encode()
-
-
-@cache
-def _quoted(name: str) -> bytes:
-    return quote(shell_text(name))
+def texts(*names: str) -> bytes:
+    """Scripts without comments and indents: shells that read byte by byte have less to read."""
+    folder = resources.files("reconciler.execute").joinpath("sh")
+    whole = "\n".join(folder.joinpath(name).read_text(encoding="utf-8") for name in names)
+    return _COMMENT.sub("", whole).strip().encode()

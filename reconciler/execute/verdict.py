@@ -1,4 +1,4 @@
-"""What a plain run's facts mean. Pure: the same facts always give the same verdict."""
+"""What the facts of a run mean. Pure: the same facts always give the same verdict."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ HELD_OPEN = (
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What was seen of a run whose start was sent."""
+    """What was seen of a plain run whose start was sent."""
 
     started: bool = False
     """The host acknowledged the start."""
@@ -52,8 +52,56 @@ class Verdict:
     message: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What the folder of a durable run says of its end."""
+
+    exit_code: int | None
+    """None: its processes are gone and left none."""
+    rebooted: bool = False
+    full: bool = False
+    """The folder's disk had no room when the command ended."""
+    why: str = ""
+    """Why somebody was ending it: ``timed-out``, or ``cancelled`` and by whom."""
+    killed: tuple[str, ...] = ()
+    """What TERM did not end, as ``name (pid)``."""
+
+
+FULL = "the disk of the run's folder on the host is full, so its output may not be whole"
+
+
+def judge_found(found: Found, spec: TaskSpec, ending: Ending | None = None) -> Verdict:
+    """The verdict on a durable run; ``ending`` is what we did ourselves, if anything."""
+    if found.rebooted:
+        return Verdict(
+            Status.FAILED, Reason.HOST_REBOOTED, message="the host was rebooted while the command ran"
+        )
+    if found.why:
+        return noted(found.why, spec, ending or Ending(count=1, killed=found.killed))
+    if found.exit_code is None:
+        message = (
+            "the run's processes are gone and left no exit code: something on the host has killed them all "
+            "(as the end of a login session, a container or a lack of memory does)"
+        )
+        return Verdict(Status.FAILED, Reason.LOST, message=message)
+    full = FULL if found.full else None
+    if found.exit_code in spec.success_exit_codes:
+        return Verdict(Status.SUCCESS, Reason.COMPLETED, found.exit_code, full)
+    return Verdict(Status.FAILED, Reason.EXIT_CODE, found.exit_code, full)
+
+
+def noted(why: str, spec: TaskSpec, ending: Ending) -> Verdict:
+    """The verdict on a run that somebody ended because of ``why``, as `Found` has it."""
+    word, _, by = why.partition(" ")
+    if word == "timed-out":
+        reason, words = Reason.TIMED_OUT, f"timed out after {format_duration(spec.timeout)}"
+    else:
+        reason, words = Reason.CANCELLED, f"cancelled: {by}"
+    return Verdict(Status.FAILED, reason, message=f"{words}; {_deeds(ending)}")
+
+
 def judge(facts: Facts, spec: TaskSpec) -> Verdict:
-    """The verdict. A run that finished before anything was done to it keeps its exit code."""
+    """The verdict on a plain run. A run that finished before anything was done to it keeps its exit code."""
     ended_by_us = facts.because is not None and not _finished_by_itself(facts)
     if ended_by_us:
         return _ended(facts, spec)
@@ -81,7 +129,7 @@ def _ended(facts: Facts, spec: TaskSpec) -> Verdict:
         reason, words = Reason.CANCELLED, f"cancelled: {facts.why}"
     ending = facts.ending
     if ending is not None and ending.fault is None:
-        return Verdict(Status.FAILED, reason, message=f"{words}; {_deeds(ending)}")
+        return noted(f"{facts.because} {facts.why}", spec, ending)
     fault = "" if ending is None else f" ({ending.fault})"
     if facts.exit_code is None:
         # neither the shell's end nor a look at the host: it may still live

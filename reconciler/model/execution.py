@@ -127,7 +127,8 @@ class Job:
     """One claimed execution, complete: an executor needs nothing else but secrets and a clock.
 
     ``jumps`` are the servers to go through, the first to dial first. ``started_at`` is set when an
-    earlier owner's start was acknowledged: then the run is attached to, not started.
+    earlier owner's start was acknowledged: then the run is attached to, not started. ``start_sent``: an
+    earlier owner may have sent its start, and nobody knows whether it arrived.
     """
 
     execution_id: int
@@ -141,3 +142,4 @@ class Job:
     due_at: datetime
     jumps: tuple[Hop, ...] = ()
     started_at: datetime | None = None
+    start_sent: bool = False

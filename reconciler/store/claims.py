@@ -104,7 +104,9 @@ _OPEN = (
         _ROW.scheduled_for,
         _ROW.attempt,
         _ROW.trigger,
-        (_ROW.lease_owner.isnot(None) | _ROW.started_at.isnot(None)).label("taken"),
+        (_ROW.lease_owner.isnot(None) | _ROW.started_at.isnot(None) | _ROW.start_sent_at.isnot(None)).label(
+            "taken"
+        ),
     )
     .where(_ROW.status == Status.OPEN, _ROW.task_id.in_(bindparam("tasks", expanding=True)))
     .with_hint(Execution, OPEN_INDEX, "mysql")
@@ -298,7 +300,13 @@ def supersede(connection: Connection, ids: Sequence[int], now: datetime) -> None
     for chunk in chunks(sorted(ids), 500):
         connection.execute(
             update(Execution)
-            .where(_ROW.id.in_(chunk), _ROW.status == Status.OPEN, _ROW.lease_owner.is_(None))
+            .where(
+                _ROW.id.in_(chunk),
+                _ROW.status == Status.OPEN,
+                _ROW.lease_owner.is_(None),
+                _ROW.started_at.is_(None),
+                _ROW.start_sent_at.is_(None),
+            )
             .values(status=Status.SKIPPED, reason=Reason.SUPERSEDED, finished_at=now, lease_until=None)
         )
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, bindparam, delete, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, delete, select, update
 
 from reconciler.model.execution import Reason, Status
 from reconciler.store.bulk import chunks, number_list
@@ -102,17 +102,25 @@ def lapsed(db: Database, connection: Connection, rows: int) -> list[Lapsed]:
     ]
 
 
-def give_back(db: Database, connection: Connection, ids: Sequence[int]) -> int:
-    """Let these lapsed executions wait again, to be started under the same id; how many still were lapsed."""
+def give_back(db: Database, connection: Connection, ids: Sequence[int], *, living: bool) -> int:
+    """Let these lapsed executions be taken by others; how many still were lapsed.
+
+    ``living``: they may go on on their hosts and are to be attached to. The others never began.
+    """
+    lapsed_still = (
+        _ROW.id.in_(ids),
+        _ROW.status == Status.OPEN,
+        _ROW.lease_until < db.now(connection),
+    )
+    return _let_go(connection, lapsed_still, living)
+
+
+def _let_go(connection: Connection, where: Sequence[ColumnElement[bool]], living: bool) -> int:
+    change = update(Execution).values(lease_owner=None, lease_until=None)
+    if living:
+        return connection.execute(change.where(*where)).rowcount
     return connection.execute(
-        update(Execution)
-        .where(
-            _ROW.id.in_(ids),
-            _ROW.status == Status.OPEN,
-            _ROW.lease_until < db.now(connection),
-            _ROW.started_at.is_(None),
-        )
-        .values(lease_owner=None, lease_until=None, start_sent_at=None)
+        change.where(*where, _ROW.started_at.is_(None)).values(start_sent_at=None)
     ).rowcount
 
 
@@ -140,20 +148,15 @@ def end_lapsed(
     return changed.rowcount == 1
 
 
-def release(connection: Connection, ids: Sequence[int], owner: str) -> int:
-    """Hand executions back that never began: they wait again for anyone. How many were still this owner's."""
+def release(connection: Connection, ids: Sequence[int], owner: str, *, living: bool) -> int:
+    """Hand executions back to anyone; how many were still this owner's.
+
+    ``living``: as in `give_back`; of the others those are passed over that have begun.
+    """
     released = 0
     for chunk in chunks(sorted(ids), _RENEWED):
-        released += connection.execute(
-            update(Execution)
-            .where(
-                _ROW.id.in_(chunk),
-                _ROW.status == Status.OPEN,
-                _ROW.lease_owner == owner,
-                _ROW.started_at.is_(None),
-            )
-            .values(lease_owner=None, lease_until=None, start_sent_at=None)
-        ).rowcount
+        mine = (_ROW.id.in_(chunk), _ROW.status == Status.OPEN, _ROW.lease_owner == owner)
+        released += _let_go(connection, mine, living)
     return released
 
 

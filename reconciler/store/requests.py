@@ -104,7 +104,12 @@ def cancel(connection: Connection, ids: Sequence[int], by: str, now: datetime) -
     still_open = (_ROW.id.in_(sorted(ids)), _ROW.status == Status.OPEN)
     connection.execute(
         update(Execution)
-        .where(*still_open, _ROW.lease_owner.is_(None), _ROW.started_at.is_(None))
+        .where(
+            *still_open,
+            _ROW.lease_owner.is_(None),
+            _ROW.started_at.is_(None),
+            _ROW.start_sent_at.is_(None),
+        )
         .values(
             status=Status.FAILED,
             reason=Reason.CANCELLED,

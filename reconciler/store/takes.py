@@ -77,6 +77,7 @@ class WaitingRow:
     """An execution that waits, with all that running it needs.
 
     ``manual``: a person asked for its slot, retries included. ``task_live``, ``server_live``: not deleted.
+    ``start_sent``, ``started_at``: what an earlier owner did about it.
     """
 
     id: int
@@ -94,6 +95,13 @@ class WaitingRow:
     task_columns: TaskColumns
     server_live: bool
     server_columns: ServerColumns
+    start_sent: bool = False
+    started_at: datetime | None = None
+
+    @property
+    def begun(self) -> bool:
+        """It may live on its host: it is to be attached to, whatever has changed since."""
+        return self.start_sent or self.started_at is not None
 
 
 def ensure_lock(connection: Connection) -> None:
@@ -161,7 +169,6 @@ def _waiting_rows(connection: Connection, query: Select[Any], values: Mapping[st
 _DUE_AND_WAITING = and_(
     _ROW.status == Status.OPEN,
     _ROW.lease_owner.is_(None),
-    _ROW.started_at.is_(None),
     _ROW.due_at <= bindparam("now"),
 )
 _ANY = select(_ROW.id).with_hint(Execution, WAITING_INDEX, "mysql").where(_DUE_AND_WAITING).limit(1)
@@ -189,6 +196,8 @@ def _page(condition: ColumnElement[bool], index: str = WAITING_INDEX) -> Select[
             _ROW.requested_by,
             _ROW.scheduled_for,
             _ROW.due_at,
+            _ROW.start_sent_at,
+            _ROW.started_at,
         )
         .with_hint(Execution, index, "mysql")
         .where(condition)
@@ -202,7 +211,7 @@ def _page(condition: ColumnElement[bool], index: str = WAITING_INDEX) -> Select[
         found.c.trigger, found.c.requested_by, found.c.scheduled_for, found.c.due_at,
         project.name, _TASK.name, _TASK.deleted_at,
         _TASK.command, _TASK.cron_expr, _TASK.timezone, _TASK.status, type_coerce(_TASK.spec, Text),
-        _SERVER.deleted_at, *SERVER_SPEC,
+        _SERVER.deleted_at, *SERVER_SPEC, found.c.start_sent_at, found.c.started_at,
     )  # fmt: skip
     return (
         select(row)
@@ -244,7 +253,9 @@ def _waiting_row(row: list[Any], times: wire.Moments) -> WaitingRow:
         task_live=row[11] is None,
         task_columns=TaskColumns(*row[12:17]),
         server_live=row[17] is None,
-        server_columns=ServerColumns(*row[18:]),
+        server_columns=ServerColumns(*row[18:25]),
+        start_sent=row[25] is not None,
+        started_at=times[row[26]],
     )
 
 
@@ -318,23 +329,19 @@ def take(
     ids: Sequence[int],
     owner: str,
     lease_seconds: float,
-    sent: Sequence[int],
     now: datetime,
 ) -> set[int]:
     """Give the waiting rows ``ids`` to ``owner``; the ids that were still there to be taken.
 
-    ``sent`` are those whose start goes out at once and cannot be asked about later (not durable): should the
-    owner vanish, nobody knows whether they began.
+    Their starts go out at once: should the owner vanish, nobody knows whether they began, but by asking the
+    host where they are durable.
     """
     listed = number_list(sorted(ids))
-    mark = ""
-    if sent:
-        began = f"WHEN id IN ({number_list(sorted(sent))}) THEN {sql_time(now)}"
-        mark = f", start_sent_at = CASE {began} ELSE NULL END"
+    mark = f", start_sent_at = COALESCE(start_sent_at, {sql_time(now)})"
     statement = (
         f"UPDATE task_executions SET lease_owner = {_mark(connection)}, "
         f"lease_until = {lease_end(db, connection, lease_seconds)}{mark} "
-        f"WHERE id IN ({listed}) AND status = 0 AND lease_owner IS NULL AND started_at IS NULL"
+        f"WHERE id IN ({listed}) AND status = 0 AND lease_owner IS NULL"
     )
     if connection.exec_driver_sql(statement, (owner,)).rowcount == len(ids):
         return set(ids)

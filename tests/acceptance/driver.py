@@ -47,7 +47,14 @@ class Program:
             for name, value in os.environ.items()
             # without bytecode every command would compile the whole package
             if not name.startswith("RECONCILER_") and name != "PYTHONDONTWRITEBYTECODE"
-        } | {"PYTHONPATH": str(ROOT), "RECONCILER_ALLOW_LOCAL": "1", **environment}
+        } | {
+            "PYTHONPATH": str(ROOT),
+            "RECONCILER_ALLOW_LOCAL": "1",
+            # where local runs live: the same for all programs of a test
+            "HOME": str(folder.parent / "home"),
+            **environment,
+        }
+        (folder.parent / "home").mkdir(exist_ok=True)
         # compiled once, also where Python was told not to: a start is most of a short command
         self.environment.pop("PYTHONDONTWRITEBYTECODE", None)
         self.environment["PYTHONPYCACHEPREFIX"] = str(cache_folder() / "compiled")

@@ -5,6 +5,7 @@ The length is 30 seconds; RECONCILER_TEST_SECONDS=120 makes it as long as one li
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections import Counter
 from collections.abc import Callable
@@ -15,7 +16,9 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.driver import Program, documents, eventually, write_tree
+from reconciler.clock import SystemClock
+from reconciler.store.engine import Database
+from tests.acceptance.driver import Program, documents, eventually, lines, write_tree
 
 SECONDS = int(os.environ.get("RECONCILER_TEST_SECONDS", "30"))
 TASKS = 50
@@ -106,21 +109,30 @@ def test_two_controllers_claim_and_two_workers_execute(
     check_ledger(everyone[0], ledger)
 
 
-@pytest.mark.timeout(120)
-def test_the_runs_of_a_killed_process_do_not_stay_running(
+@pytest.mark.timeout(180)
+def test_the_runs_of_killed_and_stopped_processes_go_on_and_end_truly(
     program: Callable[..., Program], mariadb_url: str, tmp_path: Path
 ) -> None:
+    ledger, go = tmp_path / "ledger", tmp_path / "go"
     tree = write_tree(
         tmp_path / "tree",
         {
             "fleet.yaml": documents(
                 [
                     SERVER,
-                    """\
+                    f"""\
 apiVersion: reconciler/v1
 kind: Task
-metadata: {name: long}
-spec: {server: here, schedule: "@every 1s", command: sleep 300, timeout: 10m}
+metadata: {{name: long}}
+spec:
+  server: here
+  timeout: 10m
+  command: |
+    echo "$RECONCILER_EXECUTION_ID" >> {ledger}
+    echo one
+    until [ -e {go} ]; do sleep 0.2; done
+    echo two
+    exit 3
 """,
                 ]
             )
@@ -128,17 +140,34 @@ spec: {server: here, schedule: "@every 1s", command: sleep 300, timeout: 10m}
     )
     one, two = program(mariadb_url), program(mariadb_url)
     one("db", "upgrade").ok()
-    victim = one.start("up", str(tree))
-    eventually(lambda: one.executions("--state", "running"))
-    victim.kill()
-    victim.wait()
-    survivor = two.start("up", str(tree))
-    first = eventually(lambda: [i for i in two.executions() if i["state"] == "failed"], seconds=60)
-    assert first[-1]["reason"] == "lost"
-    # the lost run was all that `forbid` waited for: the next slot runs
-    eventually(lambda: two.executions("--state", "running"))
-    survivor.terminate()
-    assert survivor.wait(30) == 0
-    # an orderly end ends what still runs, and says so
-    assert {i["reason"] for i in two.executions("--state", "failed")} == {"lost", "cancelled"}
-    assert two.executions("--state", "running") == []
+    first = one.start("up", str(tree))
+    eventually(lambda: one.json("get", "tasks")["items"])
+    one("run", "long").ok()
+    eventually(lambda: one.executions("--state", "running") and lines(ledger))
+    before = owner(mariadb_url, one.executions()[0]["id"])
+    first.kill()
+    first.wait()
+
+    second = two.start("up", str(tree))
+    # a lease later it is the second one's; then that is stopped in order
+    (execution,) = two.executions()
+    eventually(lambda: owner(mariadb_url, execution["id"]) not in (None, before), seconds=60)
+    second.terminate()
+    assert second.wait(30) == 0
+    assert [item["state"] for item in two.executions()] == ["running"]
+
+    third = one.start("worker")
+    go.touch()
+    (ended,) = eventually(lambda: one.executions("--state", "failed"), seconds=60)
+    assert (ended["id"], ended["reason"], ended["exitCode"]) == (execution["id"], "exit-code", 3)
+    assert one("logs", ended["id"]).ok().out == "one\ntwo\n"
+    assert lines(ledger) == [ended["id"]]
+    third.terminate()
+    assert third.wait(30) == 0
+
+
+def owner(url: str, execution: str) -> str | None:
+    """Who holds the lease of an execution."""
+    with contextlib.closing(Database.open(url, SystemClock())) as db, db.read() as connection:
+        query = "SELECT lease_owner FROM task_executions WHERE id = "
+        return connection.exec_driver_sql(query + str(int(execution))).scalar_one()

@@ -33,15 +33,19 @@ class Quick:
         self.side_by_side: Counter[str] = Counter()
         self.most: Counter[str] = Counter()
         self.recorded_jobs: list[int] = []
+        self.jobs: list[Job] = []
 
     def run(self, job: Job, control: Control) -> Outcome:
-        begun = self.clock.now()
+        begun = job.started_at or self.clock.now()
+        self.jobs.append(job)
         self._note(job, 1)
         control.started(begun)
         try:
             cancelled = self._work(control)
         finally:
             self._note(job, -1)
+        if control.released.is_set() and job.server.spec.durable:
+            return Outcome(job.execution_id, Status.OPEN, Reason.LOST, self.clock.now(), begun)
         if cancelled:
             why = control.cancellation.why if control.cancellation else ""
             return Outcome(
@@ -112,6 +116,6 @@ class Patient(Quick):
 
     def _work(self, control: Control) -> bool:
         while not self.released.wait(0.02):
-            if control.cancelled.is_set() and not self.stubborn:
+            if (control.cancelled.is_set() or control.released.is_set()) and not self.stubborn:
                 return True
         return False

@@ -199,6 +199,7 @@ def test_a_worker_goes_on_until_nothing_due_waits(fleet: Fleet, start: Start) ->
 
 
 def test_what_outlives_the_time_is_ended_and_recorded_as_cancelled(fleet: Fleet, start: Start) -> None:
+    fleet.server("web-1", durable=False)
     fleet.task(due=soon(), schedule="@every 1h")
     patient = Patient()
     runtime = start(patient)
@@ -212,6 +213,7 @@ def test_what_outlives_the_time_is_ended_and_recorded_as_cancelled(fleet: Fleet,
 
 @mariadb_only
 def test_what_cannot_be_ended_is_said_and_left_to_the_reaper(fleet: Fleet, start: Start) -> None:
+    fleet.server("web-1", durable=False)
     fleet.task(due=soon(), schedule="@every 1h")
     stubborn = Patient(stubborn=True)
     runtime = start(stubborn)
@@ -223,7 +225,24 @@ def test_what_cannot_be_ended_is_said_and_left_to_the_reaper(fleet: Fleet, start
 
 
 @sqlite_only
+def test_a_durable_run_is_let_go_and_the_next_process_attaches_to_it(fleet: Fleet, start: Start) -> None:
+    fleet.task(due=soon(), schedule="@every 1h")
+    first = Patient()
+    runtime = start(first)
+    eventually(lambda: fleet.states()["running"])
+    assert runtime.stop(3, finish=False)
+    (row,) = fleet.ledger()
+    assert fleet.states() == {"running": 1}
+    assert (row["lease_owner"], row["lease_until"]) == (None, None)
+    second = Quick()
+    start(second, schedule=False)
+    eventually(lambda: fleet.states() == {"completed": 1})
+    (job,) = second.jobs
+    assert (job.execution_id, job.started_at) == (row["id"], row["started_at"])
+
+
 def test_without_finishing_waiting_rows_stay_for_others(fleet: Fleet, start: Start) -> None:
+    fleet.server("web-1", durable=False)
     tasks = fleet.tasks(["a", "b", "c"], due=None)
     patient = Patient()
     worker = start(patient, schedule=False, workers=1)
@@ -270,11 +289,16 @@ def test_what_a_vanished_process_held_is_reaped(fleet: Fleet, start: Start) -> N
     past = CLOCK.now() - timedelta(seconds=60)
     fleet.execution(task, 1, lease_owner="dead", lease_until=past)
     fleet.execution(other, 2, lease_owner="dead", lease_until=past, started_at=past)
+    fleet.server("keeps-nothing", durable=False)
+    plain = fleet.task("c", "keeps-nothing", due=None)
+    fleet.execution(plain, 3, lease_owner="dead", lease_until=past, started_at=past)
     quick = Quick()
     start(quick, schedule=False)
     # a server that was itself just started makes everyone wait for one lease
-    eventually(lambda: fleet.states() == {"completed": 1, "lost": 1}, 40)
-    assert quick.ran == {1: 1}
+    eventually(lambda: fleet.states() == {"completed": 2, "lost": 1}, 40)
+    # the second one was attached to
+    assert quick.ran == {1: 1, 2: 1}
+    assert [job.started_at for job in quick.jobs if job.execution_id == 2] == [past]
 
 
 @sqlite_only

@@ -49,8 +49,8 @@ def test_an_executing_process_is_seen_while_it_lives(world: World) -> None:
     with world.db.read() as connection:
         assert live_workers(world.db, connection) == ["worker/me/local", "worker/you"]
         assert local_workers(world.db, connection) == ["worker/me/local"]
-    me.leave([])
-    ssh_only.leave([])
+    me.leave([], [])
+    ssh_only.leave([], [])
     with world.db.read() as connection:
         assert live_workers(world.db, connection) == []
 
@@ -59,9 +59,36 @@ def test_leaving_hands_back_what_never_began(world: World) -> None:
     task, other = world.fleet.tasks(["a", "b"])
     world.fleet.execution(task, 1, lease_owner="me", lease_until=at(9), start_sent_at=START)
     world.fleet.execution(other, 2, lease_owner="me", lease_until=at(9), started_at=START)
-    assert keeper(world).leave([1, 2]) == 1
+    assert keeper(world).leave([1, 2], []) == 1
     assert world.fleet.states() == {"waiting": 1, "running": 1}
     assert world.fleet.row(1)["start_sent_at"] is None
+
+
+def test_leaving_hands_back_what_goes_on_without_us_to_be_attached_to(world: World) -> None:
+    task, other = world.fleet.tasks(["a", "b"], concurrency="allow")
+    world.fleet.execution(task, 1, lease_owner="me", lease_until=at(9), start_sent_at=START)
+    world.fleet.execution(
+        other, 2, lease_owner="me", lease_until=at(9), start_sent_at=START, started_at=START
+    )
+    assert keeper(world).leave([], [1, 2]) == 2
+    jobs = {taken.job.execution_id: taken.job for taken in world.taker("you").take(5, {}).taken}
+    assert [(job.start_sent, job.started_at) for _, job in sorted(jobs.items())] == [
+        (True, None),
+        (True, START),
+    ]
+    assert {world.fleet.row(key)["lease_owner"] for key in (1, 2)} == {"you"}
+
+
+def test_what_may_live_on_its_host_is_attached_to_whatever_limits_and_switches_say(world: World) -> None:
+    server = world.fleet.server("busy", enabled=False, maxConcurrentRuns=1)
+    task = world.fleet.task("t", "busy", enabled=False)
+    for number in (1, 2):
+        world.fleet.execution(task, number, scheduled_for=at(number), start_sent_at=START, started_at=START)
+    world.fleet.execution(task, 3, scheduled_for=at(3))
+    taken = world.taker().take(5, {}).taken
+    assert sorted(item.job.execution_id for item in taken) == [1, 2]
+    assert {item.server_id for item in taken} == {server}
+    assert world.fleet.row(3)["reason"] == "disabled"
 
 
 def test_a_living_lease_is_left_alone(world: World) -> None:
@@ -73,17 +100,27 @@ def test_a_living_lease_is_left_alone(world: World) -> None:
 
 
 LAPSED = [
-    # (columns of a lapsed row, what becomes of it, a word of its error)
-    ({}, "waiting", None),
-    ({"start_sent_at": START}, "lost", "whether it began"),
-    ({"start_sent_at": START, "started_at": START}, "lost", "how it ended"),
-    ({"cancel_requested_at": START}, "cancelled", "before it began"),
-    ({"cancel_requested_at": START, "started_at": START}, "lost", "how it ended"),
+    # (durable, columns of a lapsed row, what becomes of it, a word of its error)
+    (True, {}, "waiting", None),
+    (True, {"start_sent_at": START}, "waiting", None),
+    (True, {"start_sent_at": START, "started_at": START}, "running", None),
+    (True, {"cancel_requested_at": START}, "cancelled", "before it began"),
+    # only the host knows whether there is something to end
+    (True, {"start_sent_at": START, "cancel_requested_at": START}, "waiting", None),
+    (True, {"cancel_requested_at": START, "started_at": START}, "running", None),
+    (False, {}, "waiting", None),
+    (False, {"start_sent_at": START}, "lost", "whether it began"),
+    (False, {"start_sent_at": START, "started_at": START}, "lost", "how it ended"),
+    (False, {"cancel_requested_at": START}, "cancelled", "before it began"),
+    (False, {"cancel_requested_at": START, "started_at": START}, "lost", "how it ended"),
 ]
 
 
-@pytest.mark.parametrize(("columns", "expected", "said"), LAPSED)
-def test_a_lapsed_lease(world: World, columns: dict[str, object], expected: str, said: str | None) -> None:
+@pytest.mark.parametrize(("durable", "columns", "expected", "said"), LAPSED)
+def test_a_lapsed_lease(
+    world: World, durable: bool, columns: dict[str, object], expected: str, said: str | None
+) -> None:
+    world.fleet.server("web-1", durable=durable)
     task = world.fleet.task()
     world.fleet.execution(task, 1, lease_owner="dead-host-7", lease_until=START, **columns)
     lapse(world, 1)
@@ -95,13 +132,17 @@ def test_a_lapsed_lease(world: World, columns: dict[str, object], expected: str,
     if said:
         assert said in row["error"]
         assert row["finished_at"] is not None
-    if "started_at" in columns:
-        assert world.fleet.task_row(task)["last_run"] == START
+        if "started_at" in columns:
+            assert world.fleet.task_row(task)["last_run"] == START
+    else:
+        # what was done about it stays known: the next owner has to ask the host
+        assert row["start_sent_at"] == columns.get("start_sent_at")
     again = reaper.reap()
     assert again.given_back == again.ended == ()
 
 
 def test_a_renewal_between_the_look_and_the_act_wins(world: World) -> None:
+    world.fleet.server("web-1", durable=False)
     task = world.fleet.task()
     world.fleet.execution(task, 1, lease_owner="slow", lease_until=START, started_at=START)
     lapse(world, 1)

@@ -32,6 +32,11 @@ def local_hop(**spec: Any) -> Hop:
     return Hop("here", ServerSpec.model_validate({"host": "localhost", "connection": "local", **spec}))
 
 
+def plain_hop() -> Hop:
+    """Whose runs end with what holds them."""
+    return local_hop(durable=False)
+
+
 def ssh_hop(sshd: Sshd, name: str = "db-1", **spec: Any) -> Hop:
     """A server that is this sshd, its key pinned, our key in the secrets folder (see `executors`)."""
     declared = {

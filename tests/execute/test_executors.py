@@ -18,7 +18,7 @@ from reconciler.execute.executors import Executors
 from reconciler.model.enums import Connection
 from reconciler.model.execution import Job, Reason, Status
 from reconciler.settings import Settings
-from tests.execute.support import CLOCK, Listener, executors, local_hop, make_job, running
+from tests.execute.support import CLOCK, Listener, executors, local_hop, make_job, plain_hop, running
 
 
 def test_local_runs_need_leave_from_the_settings() -> None:
@@ -34,7 +34,7 @@ def test_a_bug_becomes_an_outcome_that_tells_no_values(monkeypatch: pytest.Monke
         raise RuntimeError("hunter22")
 
     monkeypatch.setattr(module, "PlainRun", broken)
-    outcome = executors().run(make_job(local_hop(), "true"), Control())
+    outcome = executors().run(make_job(plain_hop(), "true"), Control())
     assert outcome.reason is Reason.INTERNAL
     assert "RuntimeError" in (outcome.message or "")
     assert "hunter22" not in (outcome.message or "")
@@ -146,7 +146,7 @@ def test_no_archive_is_opened_for_tasks_that_want_none() -> None:
 
 def test_success_exit_codes_are_the_tasks_own() -> None:
     with running() as some:
-        job = make_job(local_hop(), "exit 3", successExitCodes=[0, 3])
+        job = make_job(plain_hop(), "exit 3", successExitCodes=[0, 3])
         assert some.run(job, Control()).status is Status.SUCCESS
         again = replace(job, spec=job.spec.model_copy(update={"success_exit_codes": (0,)}))
         assert some.run(again, Control()).reason is Reason.EXIT_CODE

@@ -25,8 +25,8 @@ from tests.execute.support import (
     Listener,
     eventually,
     executors,
-    local_hop,
     make_job,
+    plain_hop,
     processes,
     running,
 )
@@ -37,7 +37,7 @@ EXECUTORS = executors()
 
 
 def run(command: str, **spec: Any) -> Outcome:
-    return EXECUTORS.run(make_job(local_hop(), command, **spec), Listener().control)
+    return EXECUTORS.run(make_job(plain_hop(), command, **spec), Listener().control)
 
 
 @pytest.fixture(params=SHELLS, ids=lambda shell: shell[0])
@@ -50,7 +50,7 @@ def host(request: pytest.FixtureRequest) -> LocalHost:
 def run_on(
     host: LocalHost, command: str, secrets: dict[str, bytes] | None = None, **spec: Any
 ) -> tuple[Job, Outcome]:
-    job = make_job(local_hop(), command, **spec)
+    job = make_job(plain_hop(), command, **spec)
     return job, PlainRun(job, Listener().control, host, secrets or {}, CLOCK).outcome()
 
 
@@ -176,7 +176,7 @@ def test_a_local_run_sees_only_a_clean_environment() -> None:
     with running(
         environment={"RECONCILER_SECRET_X": "s3cr3t", "RECONCILER_DATABASE_URL": "x", "OTHER": "x"}
     ) as some:
-        outcome = some.run(make_job(local_hop(), "env"), Listener().control)
+        outcome = some.run(make_job(plain_hop(), "env"), Listener().control)
     names = {line.partition("=")[0] for line in outcome.stdout.text.splitlines()}
     own = {"EXECUTION_ID", "TASK", "SERVER", "SCHEDULED_FOR", "ATTEMPT"}
     assert {name for name in names if name.startswith("RECONCILER")} == {f"RECONCILER_{name}" for name in own}
@@ -208,7 +208,7 @@ def test_output_is_masked_everywhere() -> None:
     listener = Listener()
     with running(environment={"RECONCILER_SECRET_DB": "hunter22"}) as some:
         job = make_job(
-            local_hop(),
+            plain_hop(),
             'printf hun; sleep 0.2; echo "ter22 $PASSWORD"; echo "$PASSWORD" >&2; exit 1',
             secrets={"PASSWORD": {"env": "DB"}},
         )
@@ -221,7 +221,7 @@ def test_output_is_masked_everywhere() -> None:
 
 def test_a_secret_that_is_too_short_to_be_masked_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
     with running(environment={"RECONCILER_SECRET_PIN": "123"}) as some:
-        job = make_job(local_hop(), "echo $PIN", secrets={"PIN": {"env": "PIN"}})
+        job = make_job(plain_hop(), "echo $PIN", secrets={"PIN": {"env": "PIN"}})
         assert some.run(job, Listener().control).stdout.text == "123\n"
     assert "the secret PIN is shorter than 4 bytes and cannot be masked" in caplog.text
 
@@ -233,7 +233,7 @@ def test_a_secret_that_is_missing_fails_the_start() -> None:
 
 
 def test_a_cancelled_run_ends_and_says_who_wanted_it() -> None:
-    background = Background(EXECUTORS, make_job(local_hop(), "echo ready; sleep 300"))
+    background = Background(EXECUTORS, make_job(plain_hop(), "echo ready; sleep 300"))
     background.listener.until(b"ready")
     assert background.listener.started.is_set()
     background.listener.control.cancel("by alice")
@@ -248,7 +248,7 @@ def test_a_command_that_is_ended_does_not_go_on_with_its_next_step(host: LocalHo
     """The shell must not see its child end before it gets the signal itself."""
     for number in range(2):
         command = f"(sleep 300; touch {tmp_path}/inner{number}); sleep 300; touch {tmp_path}/outer{number}"
-        job = make_job(local_hop(), f"echo ready; {command}")
+        job = make_job(plain_hop(), f"echo ready; {command}")
         listener = Listener()
         thread = threading.Thread(target=PlainRun(job, listener.control, host, {}, CLOCK).outcome)
         thread.start()
@@ -262,7 +262,7 @@ def test_a_command_that_is_ended_does_not_go_on_with_its_next_step(host: LocalHo
 def test_a_run_cancelled_before_its_start_never_starts(tmp_path: Path) -> None:
     listener = Listener()
     listener.control.cancel("by bob")
-    outcome = EXECUTORS.run(make_job(local_hop(), f"touch {tmp_path}/ran"), listener.control)
+    outcome = EXECUTORS.run(make_job(plain_hop(), f"touch {tmp_path}/ran"), listener.control)
     assert outcome.reason is Reason.CANCELLED
     assert outcome.started_at is None
     assert outcome.message == "cancelled before its start: by bob"
@@ -272,7 +272,7 @@ def test_a_run_cancelled_before_its_start_never_starts(tmp_path: Path) -> None:
 def test_a_shutdown_ends_all_runs_and_shortens_their_grace() -> None:
     some = executors()
     background = [
-        Background(some, make_job(local_hop(), "trap '' TERM; echo ready; sleep 300")) for _ in range(3)
+        Background(some, make_job(plain_hop(), "trap '' TERM; echo ready; sleep 300")) for _ in range(3)
     ]
     for one in background:
         one.listener.until(b"ready")
@@ -282,12 +282,12 @@ def test_a_shutdown_ends_all_runs_and_shortens_their_grace() -> None:
     assert time.monotonic() - begun < 8
     assert {outcome.reason for outcome in outcomes} == {Reason.CANCELLED}
     assert all("reconciler is shutting down" in (outcome.message or "") for outcome in outcomes)
-    assert some.run(make_job(local_hop(), "true"), Listener().control).reason is Reason.CANCELLED
+    assert some.run(make_job(plain_hop(), "true"), Listener().control).reason is Reason.CANCELLED
     some.close()
 
 
 def test_a_background_child_that_keeps_the_output_does_not_hold_the_run() -> None:
-    job = make_job(local_hop(), "sleep 300 & echo done")
+    job = make_job(plain_hop(), "sleep 300 & echo done")
     begun = time.monotonic()
     outcome = EXECUTORS.run(job, Listener().control)
     assert time.monotonic() - begun < 10
@@ -300,7 +300,7 @@ def test_a_background_child_that_keeps_the_output_does_not_hold_the_run() -> Non
 
 def test_a_run_whose_owner_is_killed_ends_with_it() -> None:
     """What SIGKILL leaves of a worker must not go on: its row is handed to another."""
-    job = make_job(local_hop(), "setsid sleep 300 & sleep 300", killGrace="1s")
+    job = make_job(plain_hop(), "setsid sleep 300 & sleep 300", killGrace="1s")
     code = (
         "import os, sys\n"
         "from reconciler.execute.local import LocalHost\n"
@@ -324,7 +324,7 @@ def test_a_run_whose_owner_is_killed_ends_with_it() -> None:
 
 
 def test_a_run_that_an_earlier_owner_started_is_ended_and_lost() -> None:
-    job = make_job(local_hop(), "true")
+    job = make_job(plain_hop(), "true")
     environment = {**os.environ, "RECONCILER_EXECUTION_ID": str(job.execution_id)}
     with subprocess.Popen(["sleep", "300"], env=environment) as leftover:
         eventually(lambda: bool(processes(job)))
@@ -390,7 +390,7 @@ class TestRunAs:
 
     def test_a_timeout_ends_its_tree_too(self) -> None:
         job = make_job(
-            local_hop(),
+            plain_hop(),
             "trap '' TERM; setsid sleep 300 & echo ready; while :; do :; done",
             runAs="nobody",
             timeout="1s",

@@ -171,7 +171,7 @@ def test_a_run_that_floods_its_output_can_be_ended(over_ssh: Executors, quiet_ss
 
 
 def test_a_background_child_does_not_hold_the_run(over_ssh: Executors, quiet_sshd: QuietSshd) -> None:
-    job = make_job(ssh_hop(quiet_sshd), "sleep 300 & echo done")
+    job = make_job(ssh_hop(quiet_sshd, durable=False), "sleep 300 & echo done")
     begun = time.monotonic()
     outcome = over_ssh.run(job, Control())
     assert time.monotonic() - begun < 10
@@ -191,7 +191,10 @@ def test_a_folder_that_is_not_there_is_a_failed_start(over_ssh: Executors, quiet
 def test_a_script_runs_by_its_interpreter(over_ssh: Executors, quiet_sshd: QuietSshd) -> None:
     text = "import os, sys\nprint(os.environ['X'], sys.stdin.read(), __file__)\nsys.exit(7)\n"
     job = make_job(
-        ssh_hop(quiet_sshd), text, script={"file": "a/b.py", "interpreter": "python3"}, env={"X": "1"}
+        ssh_hop(quiet_sshd, durable=False),
+        text,
+        script={"file": "a/b.py", "interpreter": "python3"},
+        env={"X": "1"},
     )
     outcome = over_ssh.run(job, Control())
     assert (outcome.exit_code, outcome.stderr.text) == (7, "")
@@ -222,12 +225,17 @@ def test_an_account_that_gives_no_shell_is_a_failed_start(start_quiet_sshd: Call
 @pytest.mark.skipif(os.geteuid() != 0 or shutil.which("sudo") is None, reason="needs root and sudo")
 class TestRunAs:
     def test_the_command_runs_as_the_other_account(self, over_ssh: Executors, quiet_sshd: QuietSshd) -> None:
-        job = make_job(ssh_hop(quiet_sshd), "id -un; pwd; echo $MINE", runAs="nobody", env={"MINE": "it's"})
+        job = make_job(
+            ssh_hop(quiet_sshd, durable=False),
+            "id -un; pwd; echo $MINE",
+            runAs="nobody",
+            env={"MINE": "it's"},
+        )
         assert over_ssh.run(job, Control()).stdout.text == "nobody\n/\nit's\n"
 
     def test_a_timeout_ends_its_tree(self, over_ssh: Executors, quiet_sshd: QuietSshd) -> None:
         job = make_job(
-            ssh_hop(quiet_sshd),
+            ssh_hop(quiet_sshd, durable=False),
             "setsid sleep 300 & echo ready; while :; do :; done",
             runAs="nobody",
             timeout="1s",
@@ -290,7 +298,7 @@ def test_a_hundred_runs_leave_no_thread_and_no_descriptor_behind(quiet_sshd: Qui
 def test_a_run_that_an_earlier_owner_started_is_lost_and_its_rest_ended(
     over_ssh: Executors, quiet_sshd: QuietSshd
 ) -> None:
-    job = make_job(ssh_hop(quiet_sshd), "setsid sleep 300 & echo ready; wait", killGrace="1s")
+    job = make_job(ssh_hop(quiet_sshd, durable=False), "setsid sleep 300 & echo ready; wait", killGrace="1s")
     background = Background(over_ssh, job)
     background.listener.until(b"ready")
     assert background.listener.started_at is not None

@@ -1,4 +1,4 @@
-# Functions that find and end all processes of one run. POSIX sh, and /proc where there is one.
+# Functions that find and end all processes of one run. Behind proc.sh; POSIX sh, and /proc where there is one.
 #
 # A process belongs to the run r_id if
 #   - it has RECONCILER_EXECUTION_ID=r_id in its environment, or
@@ -10,23 +10,6 @@
 # unless r_root still lives.
 
 r_grep=
-
-# r_stat PID: sets r_state r_ppid r_sid r_begin r_name; fails if there is no such process.
-r_stat() {
-    r_line= r_text=
-    while IFS= read -r r_part; do r_text=$r_text$r_part' ' r_line=$r_part; done 2>/dev/null <"/proc/$1/stat" || return 1
-    r_name=${r_text#*\(}
-    r_name=${r_name%\)*}
-    # a name may hold spaces, parentheses and line ends; what follows the last parenthesis are numbers
-    set -- ${r_line##*\) }
-    r_state=$1 r_ppid=$2 r_sid=$4 r_begin=${20}
-    [ -n "$r_begin" ]
-}
-
-# r_lives PID BEGIN: that very process is there, and not just waiting for its parent to notice its end.
-r_lives() {
-    r_stat "$1" && [ "$r_begin" = "$2" ] && [ "$r_state" != Z ] && [ "$r_state" != X ]
-}
 
 # r_carriers: sets r_list to the processes with the run's id in their environment.
 r_carriers() {
@@ -94,6 +77,11 @@ r_send() {
     for r_item in $r_found; do kill -s "$1" "${r_item%:*}" 2>/dev/null; done
 }
 
+# r_tell WORD PID NAME: says what needed KILL, or is there even so.
+r_tell() {
+    printf '%s%s %s %s\n' "$r_mark" "$1" "$2" "$3"
+}
+
 # r_pause: a tenth of a second where sleep can, else one; r_passed counts the tenths.
 r_pause() {
     if sleep 0.1 2>/dev/null; then r_passed=$((r_passed + 1)); else sleep 1; r_passed=$((r_passed + 10)); fi
@@ -133,14 +121,14 @@ r_end() {
         for r_item in $r_found; do
             case " $r_killed " in *" $r_item "*) continue ;; esac
             r_killed="$r_killed $r_item"
-            r_stat "${r_item%:*}" && printf '%skilled %s %s\n' "$r_mark" "${r_item%:*}" "$r_name"
+            r_stat "${r_item%:*}" && r_tell killed "${r_item%:*}" "$r_name"
         done
         r_send KILL
         r_pause
         r_find
     done
     for r_item in $r_found; do
-        r_stat "${r_item%:*}" && printf '%sleft %s %s\n' "$r_mark" "${r_item%:*}" "$r_name"
+        r_stat "${r_item%:*}" && r_tell left "${r_item%:*}" "$r_name"
     done
 }
 
@@ -150,5 +138,5 @@ r_end_group() {
     r_alive=1 r_count=1
     kill -s TERM -- "-$r_root"
     while kill -s 0 -- "-$r_root" 2>/dev/null && [ "$r_passed" -lt $((r_grace * 10)) ]; do r_pause; done
-    if kill -s KILL -- "-$r_root" 2>/dev/null; then printf '%skilled %s group\n' "$r_mark" "$r_root"; fi
+    if kill -s KILL -- "-$r_root" 2>/dev/null; then r_tell killed "$r_root" group; fi
 }

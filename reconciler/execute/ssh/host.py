@@ -37,18 +37,22 @@ class SshHost:
         self._hops = hops
         self._waiting = waiting
 
-    def open(self, run_as: str | None, execution_id: int | None, stop: threading.Event) -> ChannelShell:
+    def open(
+        self, run_as: str | None, execution_id: int | None, stop: threading.Event, *, beside: bool = False
+    ) -> ChannelShell:
         """See `Host.open`. A connection that proves dead is replaced, while the time for a start lasts."""
         with self._waiting(stop, not self._connections.connected(self._hops)):
-            return self._open(run_as, execution_id, stop)
+            return self._open(run_as, execution_id, stop, beside)
 
-    def _open(self, run_as: str | None, execution_id: int | None, stop: threading.Event) -> ChannelShell:
+    def _open(
+        self, run_as: str | None, execution_id: int | None, stop: threading.Event, beside: bool
+    ) -> ChannelShell:
         patience = self._connections.patience(self._hops, stop)
         command = shell_command(run_as, execution_id)
         while True:
             connection = self._connections.borrow(self._hops, patience)
             try:
-                if execution_id is not None:
+                if not beside:
                     return connection.open_shell(command, patience)
                 if (shell := connection.open_shell_now(command)) is not None:
                     return shell

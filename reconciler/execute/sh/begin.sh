@@ -1,0 +1,67 @@
+# Starts a durable run and waits for its end. Sent to a fresh sh on its stdin as part of one { … } group: in front
+# of it the assignments r_id r_mark r_dir r_spec r_name r_text and follow.sh, behind it the command's environment
+# and its start, then finish.sh.
+#
+# Three shells: this one waits for the command, records its end and then passes its output on; the viewer does
+# nothing unless it is told that the run takes longer; the subshell below becomes the command.
+r_refuse() {
+    [ -z "$1" ] || printf '%s\n' "$1" >&2
+    printf '%srefused\n' "$r_mark"
+    exit 1
+}
+r_undone() {
+    rm -rf "$r_run"
+    exec >&3 2>&4
+    r_refuse "$1"
+}
+
+r_base=$HOME/.local/state/reconciler/runs
+r_run=$r_base/$r_id
+r_no="and without a writable place only \`durable: false\` can run"
+# mkdir is the start: whoever comes second attaches
+if ! mkdir -m 700 "$r_run" 2>/dev/null; then
+    if [ ! -d "$r_base" ]; then
+        (umask 077 && mkdir -p "$r_base") || r_refuse "$r_base cannot be made, $r_no"
+    fi
+    if [ -d "$r_run" ] || ! mkdir -m 700 "$r_run"; then
+        if [ -d "$r_run" ]; then
+            printf '%sexists\n' "$r_mark"
+            exit 0
+        fi
+        r_refuse "$r_run cannot be made, $r_no"
+    fi
+fi
+
+exec 3>&1 4>&2 5<&0 </dev/null
+# the connection may go: its end is nothing to us
+trap '' PIPE HUP
+r_setsid=
+for r_try in /usr/bin/setsid /bin/setsid; do
+    if [ -x "$r_try" ]; then r_setsid=$r_try; break; fi
+done
+[ -n "$r_setsid" ] || r_setsid=$(command -v setsid) || r_undone "there is no setsid here: only \`durable: false\` can run"
+{ read -r r_line </proc/$$/stat && read -r r_boot </proc/sys/kernel/random/boot_id && read -r r_up r_x </proc/uptime; } 2>/dev/null ||
+    r_undone "there is no /proc here: only \`durable: false\` can run"
+set -- ${r_line##*\) }
+r_own="$$ ${20}"
+# room for what is written at the end, when the disk may be full
+printf '%s' "$r_text" >"$r_run/$r_name" && printf '%-14s\n' - >"$r_run/exit" && printf '%-200s\n' '' >"$r_run/why" &&
+    : >"$r_run/out" && : >"$r_run/err" || r_undone "$r_run cannot be written, $r_no"
+exec 2>/dev/null
+(
+    read -r r_line <&5 || exit 1
+    # from here on it passes everything on itself, and nobody ends it early
+    trap '' TERM
+    read -r r_pid r_x <"$r_run/pid" && r_follow 0 0 "$r_pid" && exit 7
+    exit 8
+) &
+r_viewer=$!
+(
+    exec 2>&4 5<&-
+    trap - HUP
+    unset CDPATH
+    if [ -n "$r_dir" ]; then cd "$r_dir" || exit 1; else cd 2>/dev/null || cd /; fi
+    read -r r_line </proc/self/stat
+    r_pid=${r_line%% *}
+    set -- ${r_line##*\) }
+    set -- "$r_setsid" "$r_run" "$r_name" "$r_pid ${20} $r_own $r_boot $r_up $r_spec ."
