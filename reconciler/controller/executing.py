@@ -97,6 +97,11 @@ class Executing:
         """Something may be waiting, or a thread is free."""
         self._take_loop.wake()
 
+    def claimed(self) -> None:
+        """This process has claimed something that waits."""
+        self._taker.expect()
+        self._take_loop.wake()
+
     def freed(self) -> None:
         """Another process's runs ended: if limits were in the way, look again."""
         if self._blocked:

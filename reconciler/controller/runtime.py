@@ -209,7 +209,7 @@ class Runtime:
         if not self._schedule:
             return None
         scheduler = Scheduler(self._db, self._clock, self._ids, self._settings.late_after)
-        wake = self._executing.wake if self._executing is not None else _nobody
+        wake = self._executing.claimed if self._executing is not None else _nobody
         lagging = Lagging(self._db, self._clock, self.lag)
         return Scheduling(
             scheduler,

@@ -64,7 +64,11 @@ class Taker:
         self._share = workers if workers < 4 else workers * 3 // 4
         self._local = local
         self._ready = False
-        self._busy = False
+        self._expected = False
+
+    def expect(self) -> None:
+        """Something waits for sure: the next take need not ask first. May be called by any thread."""
+        self._expected = True
 
     def take(
         self,
@@ -84,7 +88,8 @@ class Taker:
         if not self._ready:
             self._db.transact(takes.ensure_lock)
             self._ready = True
-        if not self._busy and not self._any(due):
+        expected, self._expected = self._expected, False
+        if not expected and not self._any(due):
             return Take()
         before = self._clock.monotonic()
         found, ids = self._db.transact(
@@ -95,8 +100,9 @@ class Taker:
                 log.error("execution %d will not run: %s", end.execution_id, end.message)
         until = before + self._lease_seconds
         taken = tuple(_taken(candidate, until) for candidate in found.chosen if candidate.row.id in ids)
-        # after a full hand there is probably more: then the next take does not ask first
-        self._busy = len(taken) == free
+        if len(taken) == free:
+            # after a full hand there is probably more
+            self._expected = True
         return Take(taken, found.blocked, len(found.dead))
 
     def _any(self, due: datetime) -> bool:
