@@ -9,16 +9,19 @@ import threading
 import time
 from collections.abc import Callable
 
+import paramiko
 import pytest
 
 from reconciler.execute.control import Control
 from reconciler.execute.executors import Executors
 from reconciler.execute.fault import Fault
+from reconciler.execute.ssh import connection as connection_module
 from reconciler.execute.ssh import pool as pool_module
 from reconciler.execute.ssh.faults import Passing
 from reconciler.execute.ssh.line import LONGEST_BACKOFF, Line
 from reconciler.model.execution import Outcome, Reason, Status
 from tests.execute.support import Background, QuietSshd, eventually, make_job, running, ssh_hop
+from tests.execute.test_ssh_login import Accounts, password_server
 from tests.services.process import free_port
 from tests.services.proxy import TcpProxy
 
@@ -218,3 +221,27 @@ def test_only_what_was_given_up_or_will_not_pass_is_told_without_a_look() -> Non
     assert not line.hopeless
     line.failed(Fault(Reason.AUTH_FAILED, "db-1 refused user me"), 30.0, 31.0, random.Random(1))
     assert line.hopeless
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (paramiko.OPEN_FAILED_ADMINISTRATIVELY_PROHIBITED, "lets this account open no session"),
+        (paramiko.OPEN_FAILED_UNKNOWN_CHANNEL_TYPE, "lets this account open no session"),
+        # as sshd says at its MaxSessions: that passes, unless we have none there and it goes on
+        (paramiko.OPEN_FAILED_CONNECT_FAILED, "does its sshd_config say MaxSessions 0?"),
+        (paramiko.OPEN_FAILED_RESOURCE_SHORTAGE, "does its sshd_config say MaxSessions 0?"),
+    ],
+)
+def test_a_refused_channel_says_whether_it_will_pass(
+    monkeypatch: pytest.MonkeyPatch, code: int, words: str
+) -> None:
+    monkeypatch.setattr(connection_module, "REFUSED_SECONDS", 0.5)
+    monkeypatch.setattr(Accounts, "check_channel_request", lambda *_: code)
+    with (
+        password_server("password") as hop,
+        running(environment={"RECONCILER_SECRET_DB": "hunter22"}) as some,
+    ):
+        outcome = some.run(make_job(hop, "true"), Control())
+    assert (outcome.reason, outcome.started_at) == (Reason.START_FAILED, None)
+    assert words in (outcome.message or "")
