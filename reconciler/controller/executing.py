@@ -16,6 +16,7 @@ from reconciler.controller.live import LiveOutput
 from reconciler.controller.loop import Loop
 from reconciler.controller.outage import Outage
 from reconciler.controller.pool import Pool, Run, Runs
+from reconciler.dispatch.candidates import Caution
 from reconciler.dispatch.dependents import Dependents
 from reconciler.dispatch.durable import survives_owner
 from reconciler.dispatch.leases import LEASE_SECONDS, RENEW_SECONDS, Keeper
@@ -26,6 +27,7 @@ from reconciler.execute.control import Control, Executor
 from reconciler.model.execution import Outcome, Reason, State, Status, Trigger, state_of
 from reconciler.record.batch import Recorded
 from reconciler.record.writer import Writer
+from reconciler.report.reachable import NO_CONTACT
 from reconciler.store.held import StillHeld
 
 log = logging.getLogger("reconciler.controller")
@@ -203,7 +205,10 @@ class Executing:
             free,
             self.runs.per_server(),
             self._horizon,
-            one_by_one=lambda server: server not in self._answering or server in held_up,
+            Caution(
+                lambda server: server not in self._answering or server in held_up,
+                self.runs.per_server(started=False),
+            ),
         )
         self._outage.succeeded()
         self._blocked = take.blocked
@@ -246,7 +251,7 @@ class Executing:
             self._let_go(run, "its lease is about to end")
             return
         outcome = self._run(run)
-        if outcome.started_at is None:
+        if outcome.reason in NO_CONTACT:
             self._answering.discard(run.taken.server_id)
         if outcome.status == Status.OPEN:
             # a durable run that was let go of: it lives on, and its row is handed back with all others

@@ -19,6 +19,8 @@ log = logging.getLogger("reconciler.controller")
 ASIDE_SECONDS = 0.05
 """A run that has waited so long for its host lends its place to others. Most dials and sessions take less,
 and 200 dead hosts pass through 32 places in a third of a second."""
+HELD_UP_SECONDS = 1.0
+"""A server that a run has waited for so long gets no further runs: longer than any way there and back."""
 MOST_ASIDE = 500
 """Places lent out at once: each costs a thread, and memory must end somewhere."""
 GLANCE_SECONDS = 0.2
@@ -75,10 +77,12 @@ class Runs:
         """Those that keep a thread busy."""
         return [run for run in self.all() if run.executing]
 
-    def per_server(self) -> dict[int, int]:
-        """How many runs of each server (by id) keep a thread busy."""
+    def per_server(self, *, started: bool = True) -> dict[int, int]:
+        """How many runs of each server (by id) are executing, or only those that have not ``started``."""
         counts: dict[int, int] = {}
         for run in self.executing():
+            if run.started and not started:
+                continue
             server = run.taken.server_id
             counts[server] = counts.get(server, 0) + 1
         return counts
@@ -127,9 +131,9 @@ class Pool:
             return ASIDE_SECONDS if self._aside() < min(len(self._waits), MOST_ASIDE) else None
 
     def held_up(self) -> set[int]:
-        """The servers (by id) that a run of ours has waited for longer than a moment."""
+        """The servers (by id) that a run of ours has waited for so long that more had better not."""
         with self._changed:
-            return {self._at_work[thread].taken.server_id for thread in self._long_waits()}
+            return {self._at_work[thread].taken.server_id for thread in self._long_waits(HELD_UP_SECONDS)}
 
     def submit(self, run: Run) -> None:
         """Execute it in a thread, at once; the caller has looked at ``free``.
@@ -200,10 +204,10 @@ class Pool:
     def _aside(self) -> int:
         return min(MOST_ASIDE, len(self._long_waits()))
 
-    def _long_waits(self) -> list[int]:
+    def _long_waits(self, seconds: float = ASIDE_SECONDS) -> list[int]:
         if not self._waits:
             return []
-        since = self._clock.monotonic() - ASIDE_SECONDS
+        since = self._clock.monotonic() - seconds
         return [thread for thread, begun in self._waits.items() if begun <= since]
 
     def _do_without(self) -> bool:

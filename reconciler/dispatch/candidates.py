@@ -54,8 +54,17 @@ class Dead:
     message: str | None = None
 
 
-OneByOne = Callable[[int], bool]
-"""Of a server (id): whether it is not known to answer, so that one run at a time finds out."""
+def _nobody(server_id: int) -> bool:
+    return False
+
+
+@dataclass(frozen=True, slots=True)
+class Caution:
+    """Servers (ids) that are not known to answer: one run at a time finds out, and those that began there
+    before do not count. ``finding_out``: how many of our runs there have not begun."""
+
+    doubtful: Callable[[int], bool] = _nobody
+    finding_out: Mapping[int, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -67,7 +76,7 @@ class Room:
 
     here: Mapping[int, int]
     share: int
-    one_by_one: OneByOne
+    caution: Caution
     added: dict[int, int] = field(default_factory=dict)
     servers: dict[int, int] = field(default_factory=dict)
     groups: dict[tuple[int, str], int] = field(default_factory=dict)
@@ -79,8 +88,9 @@ class Room:
         added = self.added.get(server, 0)
         running = self.servers.get(server, 0) + added
         here = self.here.get(server, 0) + added
-        share = 1 if self.one_by_one(server) else self.share
-        return not has_room(running, candidate.server.max_concurrent_runs) or here >= share
+        if self.caution.doubtful(server) and self.caution.finding_out.get(server, 0) + added:
+            return True
+        return not has_room(running, candidate.server.max_concurrent_runs) or here >= self.share
 
     def task_blocked(self, candidate: Candidate) -> bool:
         """Whether an earlier run of the task is in the way, or ``maxParallel`` of them are running."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from reconciler.clock import Clock
-from reconciler.dispatch.candidates import Candidate, Dead, OneByOne, Room, candidates_of, learn
+from reconciler.dispatch.candidates import Candidate, Caution, Dead, Room, candidates_of, learn
 from reconciler.dispatch.leases import local_workers
 from reconciler.model.enums import Connection as Reach
 from reconciler.model.execution import Hop, Job, Trigger
@@ -45,8 +45,8 @@ class Take:
     closed: int = 0
 
 
-def _nobody(server_id: int) -> bool:
-    return False
+SURE = Caution()
+"""Every server is known to answer."""
 
 
 class Taker:
@@ -75,12 +75,12 @@ class Taker:
         free: int,
         here: Mapping[int, int],
         horizon: datetime | None = None,
-        one_by_one: OneByOne = _nobody,
+        caution: Caution = SURE,
     ) -> Take:
         """Take at most ``free`` due executions; ``here``: runs per server (id) that keep our threads busy.
 
-        ``horizon`` leaves alone what is due later than that, though it is due by now; ``one_by_one`` says of
-        a server (id) that it gets its next run from us only when we have none there. Raises the
+        ``horizon`` leaves alone what is due later than that, though it is due by now; ``caution``
+        says which servers get one run at a time from us. Raises the
         database's Temporary errors; nothing is taken then.
         """
         now = self._clock.now()
@@ -93,7 +93,7 @@ class Taker:
             return Take()
         before = self._clock.monotonic()
         found, ids = self._db.transact(
-            lambda connection: self._take(connection, free, Room(here, self._share, one_by_one), due, now)
+            lambda connection: self._take(connection, free, Room(here, self._share, caution), due, now)
         )
         for end in found.dead:
             if end.message is not None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from reconciler.clock import SystemClock
+from reconciler.dispatch.candidates import Caution
 from reconciler.dispatch.taker import Taker
 from reconciler.errors import DatabaseUnavailable
 from reconciler.store import engine, leases, takes
@@ -306,3 +307,22 @@ def test_a_taker_that_freezes_while_it_takes_holds_the_others_back_only_for_so_l
             taken = Taker(db, clock, "me", 15.0, 10, local=True).take(1, {}).taken
             assert clock.monotonic() - before < 9
             assert [item.job.execution_id for item in taken] == [1]
+
+
+def test_a_server_that_is_not_known_to_answer_gets_one_run_at_a_time(world: World) -> None:
+    for server in ("new", "known"):
+        world.fleet.server(server)
+    for number, server in enumerate(["new", "new", "known", "known"], 1):
+        world.fleet.execution(
+            world.fleet.task(f"t-{number}", server, due=None), number, due_at=at(number - 9)
+        )
+    new = world.fleet.servers["new"]
+    taker = world.taker()
+    # one there is finding out already; another that began there before would not count
+    busy = taker.take(9, {new: 1}, caution=Caution(lambda server: server == new, {new: 1}))
+    assert [taken.job.execution_id for taken in busy.taken] == [3, 4]
+    assert busy.blocked
+    first = taker.take(9, {new: 1}, caution=Caution(lambda server: server == new, {}))
+    assert [taken.job.execution_id for taken in first.taken] == [1]
+    later = taker.take(9, {new: 2}, caution=Caution(lambda server: False, {new: 1}))
+    assert [taken.job.execution_id for taken in later.taken] == [2]
