@@ -16,7 +16,7 @@ LARGEST = 256 * 1024 * 1024
 
 def write_plan_file(path: Path, plan: dict[str, Any]) -> None:
     """Replace ``path`` with the plan; raises SourceUnreadable when that cannot be done."""
-    text = json.dumps(plan, ensure_ascii=False, indent=1, sort_keys=False) + "\n"
+    text = _text(plan)
     try:
         # beside the target, so that the rename is atomic; commands and hosts are nobody else's business
         descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
@@ -34,6 +34,20 @@ def write_plan_file(path: Path, plan: dict[str, Any]) -> None:
             f"the plan cannot be written to {path}: {error.strerror}",
             hint="check the folder and its free space",
         ) from error
+
+
+def _text(plan: dict[str, Any]) -> str:
+    """One line for each part of a plan, and for each item of its lists.
+
+    Python indents with an encoder of its own that is five times slower than the compiled one, and the blanks
+    were a quarter of the file of a large plan.
+    """
+    encode = json.JSONEncoder(ensure_ascii=False).encode
+    parts = []
+    for name, value in plan.items():
+        items = ",\n".join(map(encode, value)) if isinstance(value, list) and value else None
+        parts.append(f"{encode(name)}: " + (encode(value) if items is None else f"[\n{items}\n]"))
+    return "{\n" + ",\n".join(parts) + "\n}\n"
 
 
 def read_plan_file(path: Path) -> Any:
