@@ -53,8 +53,13 @@ class Following:
         self._dependents.changed()
 
     def recorded(self, item: Recorded, run: Run | None) -> None:
-        """An end is in the database; ``run`` is what this process knows of it. Never waits."""
-        self._jobs.put(item.job)
+        """An end is in the database; ``run`` is what this process knows of it. Never waits.
+
+        The host's folder of a run that another process executed stays until it is swept: only that one knew
+        whether a start of it may still be on its way. So does that of a run whose end was refused.
+        """
+        if run is not None and not item.refused:
+            self._jobs.put(item.job)
         if run is not None and item.outcome.status == Status.SUCCESS:
             self._successes.put(Success(run.taken.project_id, run.taken.server_id, item.job.task))
         self._loop.wake()

@@ -42,13 +42,15 @@ def key_of(record: Record) -> tuple[int, bool]:
 @dataclass(frozen=True, slots=True)
 class Recorded:
     """An end that is in the database. ``retry_at``: when its slot's next attempt is due, if any. ``void``: it
-    was left out, because the run is somebody else's by now.
+    was left out, because the run is somebody else's by now. ``refused``: it stands for one that the database
+    refuses, which is kept in a file.
     """
 
     job: Job
     outcome: Outcome
     retry_at: datetime | None = None
     void: bool = False
+    refused: bool = False
 
 
 def size_of(outcome: Outcome) -> int:

@@ -1,8 +1,8 @@
 """A record as bytes and back: JSON in UTF-8, for the spool and for what people look at in its quarantine.
 
 Written down is what came of a run and all that recording it needs, also in another process: the retries of
-its spec, and how its server is reached (its folder there is removed once the end is stored). Left out are the
-command and its environment, which nobody needs any more. Texts are masked already; secrets are references.
+its spec, and how its server is reached. Left out are the command and
+its environment, which nobody needs any more. Texts are masked already; secrets are references.
 """
 
 from __future__ import annotations
@@ -79,6 +79,7 @@ def _job(job: Job) -> dict[str, Any]:
         "scheduledFor": job.scheduled_for.isoformat(),
         "dueAt": job.due_at.isoformat(),
         "startedAt": _text(job.started_at),
+        "startSent": job.start_sent,
     }
 
 
@@ -95,6 +96,7 @@ def _job_of(value: dict[str, Any]) -> Job:
         due_at=_time(value["dueAt"]),
         jumps=tuple(_hop_of(hop) for hop in value["jumps"]),
         started_at=_time_or_none(value["startedAt"]),
+        start_sent=bool(value.get("startSent", False)),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
@@ -270,12 +271,13 @@ class Writer(threading.Thread):
             message=f"it ended, and the database refuses the record ({error.message}): it is kept in {file}",
         )
         try:
-            return self._ledger.write([], [Ended(end.job, found)])
+            recorded = self._ledger.write([], [Ended(end.job, found)])
         except Exception as fault:
             if isinstance(fault, ReconcilerError) and not isinstance(fault, DatabaseRejected):
                 raise
             # not even that: at least nobody holds the run any more
-            return [Recorded(end.job, found)]
+            recorded = [Recorded(end.job, found)]
+        return [replace(item, refused=True) for item in recorded]
 
     # -- last runs ------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ import pytest
 
 from reconciler.clock import SystemClock
 from reconciler.errors import DatabaseRejected, DatabaseUnavailable, SpoolFull
-from reconciler.model.execution import CapturedStream
+from reconciler.model.execution import CapturedStream, Reason
 from reconciler.record import pending
 from reconciler.record import writer as module
 from reconciler.record.batch import Ended, Record, Recorded, Started
@@ -166,6 +166,23 @@ def test_one_end_that_is_refused_does_not_take_its_neighbours_along(
     assert writer.close(10)
     assert sorted(ledger.ended) == [1, 2, 4, 5]
     assert [file.name for file in (tmp_path / "spool" / "refused").iterdir()] == ["3-ended.json"]
+
+
+def test_a_refused_end_is_told_as_such_and_its_run_is_let_go(
+    ledger: FakeLedger, started_writer: Start
+) -> None:
+    def trouble(ends: Sequence[Ended]) -> None:
+        if any(end.outcome.proven for end in ends):
+            raise DatabaseRejected("no")
+
+    heard: list[Recorded] = []
+    ledger.trouble = trouble
+    writer = started_writer(after=heard.extend)
+    writer.ended(job(1), outcome(1))
+    assert writer.close(10)
+    assert [(item.job.execution_id, item.refused, item.outcome.reason) for item in heard] == [
+        (1, True, Reason.LOST)
+    ]
 
 
 def test_a_fault_of_the_program_ends_the_recording_of_one_end_only(
