@@ -8,7 +8,7 @@ r_missing=
 for r_tool in $r_tools; do
     command -v "$r_tool" >/dev/null 2>&1 || r_missing="$r_missing $r_tool"
 done
-[ -r /proc/self/stat ] || r_missing="$r_missing /proc"
+[ -z "$r_durable" ] || [ -r /proc/self/stat ] || r_missing="$r_missing /proc"
 r_say tools "$r_missing"
 
 r_now=$(date +%s.%N 2>/dev/null)
