@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from reconciler.clock import Clock
-from reconciler.dispatch.decide import TaskClaim, decide
+from reconciler.dispatch.decide import SlotRow, decide
 from reconciler.store import claims
 from reconciler.store.claims import DueTask, NewExecution
 from reconciler.store.engine import Connection, Database
@@ -60,7 +60,7 @@ class Claimed:
 class _Batch:
     """What a claim is going to write."""
 
-    rows: list[NewExecution] = field(default_factory=list)
+    slots: list[tuple[DueTask, SlotRow]] = field(default_factory=list)
     times: list[tuple[int, datetime | None, datetime | None]] = field(default_factory=list)
     supersede: list[int] = field(default_factory=list)
     cancel: list[int] = field(default_factory=list)
@@ -120,14 +120,16 @@ class Scheduler:
         if not tasks:
             return Claimed(floor=now)
         batch, done = self._decide_all(connection, tasks, now)
-        duplicates = claims.insert_executions(connection, batch.rows, now)
+        rows = self._rows(batch.slots)
+        duplicates = claims.insert_executions(connection, rows, now)
         claims.advance(connection, batch.times)
         if batch.supersede or batch.cancel:
             claims.supersede(connection, batch.supersede, now)
             # those to be superseded, too: one that was taken in this very moment runs, and must end
             claims.request_cancels(connection, batch.supersede + batch.cancel, REPLACED_BY, now)
             raise_counter(connection)
-        rows = [row for row in batch.rows if row.id not in duplicates] if duplicates else batch.rows
+        if duplicates:
+            rows = [row for row in rows if row.id not in duplicates]
         complete = len(tasks) < self._batch and done == len(tasks)
         reached = now if complete else tasks[done - 1].next_run
         return Claimed(
@@ -150,7 +152,7 @@ class Scheduler:
         pauses = claims.suspensions(connection, min(task.next_run for task in tasks))
         batch = _Batch()
         for done, task in enumerate(tasks):
-            if len(batch.rows) >= MAX_ROWS:
+            if len(batch.slots) >= MAX_ROWS:
                 return batch, done
             server = names[task.server_id]
             batch.names[task.id] = task.name, server
@@ -171,14 +173,14 @@ class Scheduler:
                 batch.times.append((task.id, task.next_slot, now + PUSH))
                 continue
             self._spoilt.discard(task.id)
-            self._add(batch, task, decided)
+            batch.times.append((task.id, decided.next_slot, decided.next_run))
+            batch.supersede += decided.supersede
+            batch.cancel += decided.cancel
+            batch.slots += [(task, row) for row in decided.rows]
         return batch, len(tasks)
 
-    def _add(self, batch: _Batch, task: DueTask, decided: TaskClaim) -> None:
-        batch.times.append((task.id, decided.next_slot, decided.next_run))
-        batch.supersede += decided.supersede
-        batch.cancel += decided.cancel
-        batch.rows += [
+    def _rows(self, slots: Sequence[tuple[DueTask, SlotRow]]) -> list[NewExecution]:
+        return [
             NewExecution(
                 id=execution_id,
                 task_id=task.id,
@@ -193,7 +195,7 @@ class Scheduler:
                 reason=row.reason,
                 count=row.count,
             )
-            for execution_id, row in zip(self._ids.take(len(decided.rows)), decided.rows, strict=True)
+            for execution_id, (task, row) in zip(self._ids.take(len(slots)), slots, strict=True)
         ]
 
     def _push(self, task: DueTask, key: str, error: Exception, now: datetime) -> None:
