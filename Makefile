@@ -10,7 +10,7 @@ ARGS ?=
 # Worker processes of pytest; each has database servers of its own.
 JOBS ?= auto
 
-.PHONY: help setup-system venv test check format demo schemas docs lock bench chaos-schedule clean
+.PHONY: help setup-system venv test check format demo schemas docs lock bench chaos-schedule chaos-ssh clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":[^#]*## "} /^[a-z%-]+:[^#]*## / {sub(/%/, "NAME", $$1); printf "  make %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -43,6 +43,9 @@ docs: venv ## write docs/manifest.md from the models
 
 chaos-schedule: venv ## kill schedulers and their database for SECONDS=180, prove the ledger (SEED=, DATABASE=mysql)
 	@$(BIN)/python -m tests.chaos.schedule --seconds $(or $(SECONDS),180) $(if $(SEED),--seed $(SEED)) --database $(or $(DATABASE),mariadb)
+
+chaos-ssh: venv ## kill workers and cut connections for SECONDS=300, prove that each command ran once, whole (SEED=)
+	@RECONCILER_CHAOS_SECONDS=$(or $(SECONDS),300) RECONCILER_CHAOS_SEED=$(SEED) $(BIN)/pytest -n 0 -q -s tests/acceptance/test_chaos_ssh.py
 
 bench: venv ## run every benchmark beside its peers (tables, and JSON in bench/results/)
 	@scripts/bench.sh
