@@ -6,6 +6,8 @@ runs: environment, exit code, both streams, an Outcome; the durable ones with th
 read and removed. CPU is that of this process. Processes are those of the whole machine by the count of its
 kernel, so the least of the rounds is shown.
 
+    python bench/ssh.py [--rounds 5] [--runs 400] [--connections 200] [--json bench/results/ssh.json]
+
 """
 
 from __future__ import annotations

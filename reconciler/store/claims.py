@@ -9,18 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, RowMapping, Text, bindparam, func, select, type_coerce, update
 from sqlalchemy.exc import IntegrityError
 
+from reconciler.model.condition import ConditionStatus, ConditionType
+from reconciler.model.enums import Kind
 from reconciler.model.execution import Reason, Status, Trigger
 from reconciler.schedule.concurrency import OpenSlot, OpenState
 from reconciler.schedule.policy import Suspension
 from reconciler.store import wire
 from reconciler.store.bulk import Parameters, Times, chunks, number_list, update_by_id
 from reconciler.store.faults import is_duplicate
-from reconciler.store.tables import Execution, Override, Server, Task
+from reconciler.store.tables import Condition, Execution, Override, Server, Task
 
 DUE_INDEX = "FORCE INDEX (ix_tasks_status_next_run)"
 OPEN_INDEX = "FORCE INDEX (ix_task_executions_status_task_id)"
@@ -149,17 +151,58 @@ def server_names(connection: Connection, ids: Iterable[int]) -> dict[int, str]:
 def open_slots(connection: Connection, task_ids: Sequence[int]) -> dict[int, list[OpenSlot]]:
     """The unfinished slots of these tasks, by task, oldest first.
 
-    A row that somebody has taken counts as running: it may start at any moment.
+    A row that somebody has taken counts as running: it may start at any moment. One that ended
+    ``unreachable`` after its start counts as long as its host has not answered since.
     """
     slots: dict[int, list[OpenSlot]] = {}
     rows = connection.execute(_OPEN, {"tasks": task_ids}).mappings().all()
     origins = _first_triggers(connection, [row for row in rows if row["attempt"] > 1])
-    for row in sorted(rows, key=lambda row: (row["scheduled_for"], row["id"])):
+    unknown = _unknown(connection, task_ids)
+    for row in sorted([*rows, *unknown], key=lambda row: (row["scheduled_for"], row["id"])):
         trigger = origins.get((row["task_id"], row["scheduled_for"]), row["trigger"])
-        state = OpenState.RUNNING if row["taken"] else OpenState.WAITING
+        state = OpenState.RUNNING if row.get("taken") else OpenState.WAITING
+        if "finished_at" in row:
+            state = OpenState.UNKNOWN
         slot = OpenSlot(row["id"], row["scheduled_for"], state, Trigger(trigger))
         slots.setdefault(row["task_id"], []).append(slot)
     return slots
+
+
+def _unknown(connection: Connection, task_ids: Sequence[int]) -> list[RowMapping]:
+    """Ended runs of these tasks that may still live on hosts that fell silent before that and still are."""
+    silent = {row.object_id: row.last_transition for row in connection.execute(_SILENT)}
+    if not silent:
+        return []
+    found = connection.execute(_UNKNOWN, {"tasks": task_ids, "servers": sorted(silent)}).mappings()
+    # both times are written by different processes, and the silence a moment after it began
+    return [row for row in found if row["finished_at"] >= silent[row["server_id"]] - _SILENCE_TOLD]
+
+
+_SILENCE_TOLD = timedelta(seconds=60)
+_SILENT = select(Condition.object_id, Condition.last_transition).where(
+    Condition.kind == Kind.SERVER,
+    Condition.type == ConditionType.REACHABLE,
+    Condition.status == ConditionStatus.FALSE,
+)
+_UNKNOWN = (
+    select(
+        _ROW.id,
+        _ROW.task_id,
+        _ROW.server_id,
+        _ROW.scheduled_for,
+        _ROW.attempt,
+        _ROW.trigger,
+        _ROW.finished_at,
+    )
+    .where(
+        _ROW.status == Status.FAILED,
+        _ROW.task_id.in_(bindparam("tasks", expanding=True)),
+        _ROW.server_id.in_(bindparam("servers", expanding=True)),
+        _ROW.reason == Reason.UNREACHABLE,
+        _ROW.started_at.is_not(None),
+    )
+    .with_hint(Execution, OPEN_INDEX, "mysql")
+)
 
 
 def _first_triggers(connection: Connection, retries: Sequence[RowMapping]) -> dict[tuple[int, datetime], str]:
