@@ -10,7 +10,7 @@ ARGS ?=
 # Worker processes of pytest; each has database servers of its own.
 JOBS ?= auto
 
-.PHONY: help setup-system venv test check format demo schemas docs lock bench chaos-schedule chaos-ssh clean
+.PHONY: help setup-system venv test check format demo schemas docs lock bench chaos-schedule chaos-ssh soak clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":[^#]*## "} /^[a-z%-]+:[^#]*## / {sub(/%/, "NAME", $$1); printf "  make %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -46,6 +46,9 @@ chaos-schedule: venv ## kill schedulers and their database for SECONDS=180, prov
 
 chaos-ssh: venv ## kill workers and cut connections for SECONDS=300, prove that each command ran once, whole (SEED=)
 	@RECONCILER_CHAOS_SECONDS=$(or $(SECONDS),300) RECONCILER_CHAOS_SEED=$(SEED) $(BIN)/pytest -n 0 -q -s tests/acceptance/test_chaos_ssh.py
+
+soak: venv ## controllers on git for SECONDS=600 while everything breaks, then compare the world (SEED=)
+	@$(BIN)/python -m tests.chaos.soak --seconds $(or $(SECONDS),600) $(if $(SEED),--seed $(SEED))
 
 bench: venv ## run every benchmark beside its peers (tables, and JSON in bench/results/)
 	@scripts/bench.sh
