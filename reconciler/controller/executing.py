@@ -12,6 +12,7 @@ from reconciler.cache.signals import Kind, Signals
 from reconciler.clock import Clock
 from reconciler.controller.events import Announcer, Event, EventKind
 from reconciler.controller.following import Following
+from reconciler.controller.inquest import Inquest
 from reconciler.controller.live import LiveOutput
 from reconciler.controller.loop import Loop
 from reconciler.controller.outage import Outage
@@ -24,7 +25,7 @@ from reconciler.dispatch.scheduler import REPLACED_BY
 from reconciler.dispatch.taker import Taken, Taker
 from reconciler.errors import Temporary
 from reconciler.execute.control import Control, Executor
-from reconciler.model.execution import Outcome, Reason, State, Status, Trigger, state_of
+from reconciler.model.execution import Job, Outcome, Reason, State, Status, Trigger, state_of
 from reconciler.record.batch import Recorded
 from reconciler.record.writer import Writer
 from reconciler.report.reachable import NO_CONTACT
@@ -76,6 +77,7 @@ class Executing:
         self._writer: Writer | None = None
         self.runs = Runs()
         self._following = Following(dependents, executor, clock, outage, self._inserted)
+        self._inquest = Inquest(executor, clock, outage, self._found)
         self._pool = Pool(workers, self._execute, self.wake, clock)
         self._answering: set[int] = set()
         self._take_loop = Loop("take", self._take, clock, outage)
@@ -92,6 +94,7 @@ class Executing:
         self._writer = writer
         self._keep_loop.start()
         self._following.start()
+        self._inquest.start()
         self._live.start()
         self._take_loop.start()
 
@@ -131,6 +134,7 @@ class Executing:
     def recorded(self, recorded: list[Recorded]) -> None:
         """These ends are in the database: their leases are gone and their places free."""
         for item in recorded:
+            self._inquest.recorded(item)
             self._following.recorded(item, self.runs.remove(item.job.execution_id))
         self.wake()
         if self._announcer.heard:
@@ -183,6 +187,7 @@ class Executing:
 
     def stop(self, seconds: float) -> None:
         """Let the threads go; leases are renewed no more."""
+        self._inquest.stop(seconds)
         self._following.stop(seconds)
         self._live.stop(seconds)
         self._keep_loop.end()
@@ -275,6 +280,10 @@ class Executing:
             )
         finally:
             self._live.end(run.job.execution_id)
+
+    def _found(self, job: Job, outcome: Outcome) -> None:
+        assert self._writer is not None
+        self._writer.ended(job, outcome)
 
     def _let_go(self, run: Run, why: str) -> None:
         execution_id = run.job.execution_id

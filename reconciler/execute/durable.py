@@ -18,7 +18,7 @@ from reconciler.execute.fault import Fault
 from reconciler.execute.folder import attach_script, begin_script, end_run_script, new_mark
 from reconciler.execute.host import Host, Shell
 from reconciler.execute.intake import Intakes
-from reconciler.execute.verdict import Found, Verdict, judge_found, noted
+from reconciler.execute.verdict import Found, Verdict, judge_found, noted, start_failed
 from reconciler.model.execution import Job, Outcome, Reason, Status
 from reconciler.model.task import TaskSpec
 
@@ -136,11 +136,11 @@ class DurableRun:
                 assert self._ending.result is not None
                 return noted(self._because, self._spec, self._ending.result)
             if word == "refused":
-                return self._start_failed(self._intakes.said())
+                return start_failed(self._intakes.said())
             if word == "unclear":
                 return Verdict(Status.FAILED, Reason.LOST, message="its start broke off half way on the host")
             if word == "void":
-                return self._start_failed("it did not get on with it in time, and will not any more")
+                return start_failed("it did not get on with it in time, and will not any more")
             if word == "unknown":
                 if self._known or said:
                     return self._unknown(said)
@@ -151,7 +151,7 @@ class DurableRun:
             if word == "closed" and not self._known:
                 # no line of ours came back: perhaps this account gives no shell, perhaps ours was killed
                 if said and not start:
-                    return self._start_failed(said)
+                    return start_failed(said)
                 said = self._intakes.said() or "its shell ended without a word"
             start = False
             if word != "exists":
@@ -386,13 +386,9 @@ class DurableRun:
                 message = f"cancelled before its start: {cancellation.why}"
         return Verdict(Status.FAILED, fault.reason, message=message)
 
-    def _start_failed(self, said: str) -> Verdict:
-        message = "the host did not start the command" + (f": {said}" if said else "")
-        return Verdict(Status.FAILED, Reason.START_FAILED, message=message)
-
     def _unknown(self, said: str) -> Verdict:
         if not self._known:
-            return self._start_failed(said)
+            return start_failed(said)
         message = "the host knows nothing of this run any more: its folder is gone"
         return Verdict(Status.FAILED, Reason.LOST, message=message)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from reconciler.execute.ending import Ending
@@ -100,6 +100,12 @@ def noted(why: str, spec: TaskSpec, ending: Ending) -> Verdict:
     return Verdict(Status.FAILED, reason, message=f"{words}; {_deeds(ending)}")
 
 
+def start_failed(said: str) -> Verdict:
+    """The verdict on a run that its host refused to start; ``said`` is why, if the host told."""
+    message = "the host did not start the command" + (f": {said}" if said else "")
+    return Verdict(Status.FAILED, Reason.START_FAILED, message=message)
+
+
 def judge(facts: Facts, spec: TaskSpec) -> Verdict:
     """The verdict on a plain run. A run that finished before anything was done to it keeps its exit code."""
     ended_by_us = facts.because is not None and not _finished_by_itself(facts)
@@ -162,9 +168,7 @@ def _not_started(facts: Facts) -> Verdict:
             f"the start was sent and never acknowledged: {facts.lost}; whether the command ran is not known"
         )
         return Verdict(Status.FAILED, Reason.LOST, message=message)
-    message = "the host did not start the command"
-    if facts.said:
-        message += f": {facts.said}"
-    if facts.exit_code is not None and not facts.refused:
-        message += f" (its shell ended with exit code {facts.exit_code})"
-    return Verdict(Status.FAILED, Reason.START_FAILED, message=message)
+    verdict = start_failed(facts.said)
+    if facts.exit_code is None or facts.refused:
+        return verdict
+    return replace(verdict, message=f"{verdict.message} (its shell ended with exit code {facts.exit_code})")

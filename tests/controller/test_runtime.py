@@ -241,6 +241,26 @@ def test_a_durable_run_is_let_go_and_the_next_process_attaches_to_it(fleet: Flee
     assert (job.execution_id, job.started_at) == (row["id"], row["started_at"])
 
 
+def test_a_proven_end_found_later_replaces_unreachable(
+    fleet: Fleet, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reconciler.controller.inquest.ASK_SECONDS", 0.1)
+    monkeypatch.setattr("reconciler.controller.inquest.LOOK_SECONDS", 0.1)
+    fleet.task(due=soon(), schedule="@every 1h")
+    silent = Quick(reason=Reason.UNREACHABLE)
+    start(silent)
+    eventually(lambda: len(silent.jobs) >= 3 and fleet.states()["unreachable"])
+    silent.reason = Reason.COMPLETED
+    eventually(lambda: fleet.states() == {"completed": 1})
+    first, *later = silent.jobs
+    assert first.started_at is None
+    assert {job.started_at for job in later} == {fleet.ledger()[0]["started_at"]}
+    # it is asked about no more
+    asked = len(silent.jobs)
+    CLOCK.sleep(0.5)
+    assert len(silent.jobs) == asked
+
+
 def test_without_finishing_waiting_rows_stay_for_others(fleet: Fleet, start: Start) -> None:
     fleet.server("web-1", durable=False)
     tasks = fleet.tasks(["a", "b", "c"], due=None)
