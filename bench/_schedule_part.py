@@ -20,10 +20,12 @@ from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from sqlalchemy import func, insert, select
 
 from reconciler.clock import SystemClock
+from reconciler.controller.loop import Loop
 from reconciler.controller.runtime import Runtime
 from reconciler.dispatch.scheduler import Scheduler
 from reconciler.execute.control import Control
@@ -253,13 +255,24 @@ def _spread(db: Database, due: datetime, tasks: int) -> None:
 
 
 def idle(url: str, tasks: int, seconds: int) -> dict[str, Any]:
-    """Nothing is due for an hour; what does it cost to wait?"""
-    with closing(Database.open(url, CLOCK)) as db:
+    """Nothing is due for an hour; what does it cost to wait? ``loops``: CPU seconds of each loop."""
+    spent: Counter[str] = Counter()
+    once = Loop._once
+
+    def counted(loop: Loop) -> float | None:
+        begin = time.thread_time()
+        pause = once(loop)
+        spent[loop.name] += time.thread_time() - begin
+        return pause
+
+    with closing(Database.open(url, CLOCK)) as db, patch.object(Loop, "_once", counted):
         fill(db, tasks, "@every 1d", CLOCK.now() + timedelta(hours=1))
         with process(db, Noop()):
             time.sleep(3)
+            spent.clear()
             with measured() as told:
                 time.sleep(seconds)
+            told["loops"] = dict(spent)
     return told
 
 
