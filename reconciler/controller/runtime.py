@@ -109,7 +109,10 @@ class Runtime:
         self._reaper = Reaper(db, clock)
         self._executing = self._make_executing()
         self._scheduling = self._make_scheduling()
-        self._due_times = DueTimes(db, self._signals, clock, self._outage) if self._schedule else None
+        self._due_times = None
+        if self._schedule and self._feed is not None:
+            # without Redis nobody wants to know them, and reading them all costs seconds
+            self._due_times = DueTimes(db, self._signals, clock, self._outage)
         self._pruning = self._make_pruning()
         self._glance_loop = Loop("glance", self._glance, clock, self._outage)
         self._reap_loop = Loop("reap", self._reap, clock, self._outage)
