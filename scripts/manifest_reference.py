@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
+from reconciler.model.calendar import CalendarMetadata, CalendarSpec, Window
 from reconciler.model.metadata import Metadata, ProjectMetadata
 from reconciler.model.project import Defaults, Guard, History, ProjectSpec
 from reconciler.model.server import Auth, ServerSpec
@@ -41,6 +42,9 @@ SECTIONS: tuple[tuple[str, str, type[BaseModel]], ...] = (
     ("", "`guard`", Guard),
     ("", "`history`", History),
     ("", "`defaults`", Defaults),
+    ("Calendar", "`metadata` of a Calendar", CalendarMetadata),
+    ("", "`spec` of a Calendar", CalendarSpec),
+    ("", "`deny`, `allow`", Window),
     ("Server and Task: metadata", "`metadata` of a Server or a Task", Metadata),
     ("Server", "`spec` of a Server", ServerSpec),
     ("", "`auth`", Auth),

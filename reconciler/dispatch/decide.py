@@ -11,19 +11,26 @@ from reconciler.model.task import TaskSpec
 from reconciler.model.zone import zone
 from reconciler.schedule.concurrency import OpenSlot, admit_all
 from reconciler.schedule.expression import parse
+from reconciler.schedule.forbidden import Forbidden, forbidden_by
 from reconciler.schedule.policy import RUN_LIMIT, SlotDecisions, Suspension, due_slots
 from reconciler.schedule.stable import jitter_offset
+
+_TICK = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
 class SlotRow:
-    """A row for the ledger. ``reason`` None: it waits to be taken; else it is skipped for that reason."""
+    """A row for the ledger. ``reason`` None: it waits to be taken; else it is skipped for that reason.
+
+    ``note`` says of a suspended slot who or what forbade it.
+    """
 
     scheduled_for: datetime
     due_at: datetime
     trigger: Trigger
     reason: Reason | None
     count: int = 1
+    note: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,28 +56,52 @@ def decide(
 ) -> TaskClaim:
     """Decide a due task. ``key`` is ``name@server``, from which ``H`` and jitter are drawn.
 
-    A task without a schedule has no slots: its times are cleared. Raises ScheduleInvalid or ValueError
+    What the task's calendars forbid is suspended time as well. A task without a schedule has no slots: its
+    times are cleared. Raises ScheduleInvalid or ValueError
     for a spec that was spoilt in the database.
     """
     if spec.schedule is None:
         return TaskClaim((), None, None)
+    jitter = jitter_offset(key, spec.jitter)
+    forbidden = forbidden_by(spec.calendars) if spec.calendars else None
+    pauses = suspensions
+    if forbidden is not None:
+        denied = forbidden.between(next_slot + jitter, now + _TICK)
+        pauses = [*suspensions, *(Suspension(item.since, item.until) for item in denied)]
     decided = due_slots(
         parse(spec.schedule, key),
         zone(spec.timezone),
         spec.dst,
-        jitter_offset(key, spec.jitter),
+        jitter,
         next_slot,
         now,
         late_after,
         spec.catch_up,
         timedelta(seconds=spec.catch_up_window),
-        suspensions,
+        pauses,
         run_limit,
     )
-    return _admit(spec, decided, unfinished)
+    return _admit(spec, decided, unfinished, suspensions, forbidden)
 
 
-def _admit(spec: TaskSpec, decided: SlotDecisions, unfinished: Sequence[OpenSlot]) -> TaskClaim:
+def why_suspended(
+    due_at: datetime, suspensions: Sequence[Suspension], forbidden: Forbidden | None
+) -> str | None:
+    """Who or what keeps a run due at this instant from running; None where nothing does."""
+    for pause in suspensions:
+        if pause.covers(due_at):
+            return pause.why
+    found = None if forbidden is None else forbidden.at(due_at)
+    return None if forbidden is None or found is None else forbidden.words(found)
+
+
+def _admit(
+    spec: TaskSpec,
+    decided: SlotDecisions,
+    unfinished: Sequence[OpenSlot],
+    suspensions: Sequence[Suspension],
+    forbidden: Forbidden | None,
+) -> TaskClaim:
     admissions = admit_all(spec.concurrency, spec.catch_up, decided.runs, unfinished)
     rows = [
         SlotRow(run.scheduled_for, run.due_at, run.trigger, skip)
@@ -78,7 +109,16 @@ def _admit(spec: TaskSpec, decided: SlotDecisions, unfinished: Sequence[OpenSlot
     ]
     if decided.skipped:
         rows += [
-            SlotRow(slot.scheduled_for, slot.due_at, Trigger.SCHEDULE, slot.reason, slot.count)
+            SlotRow(
+                slot.scheduled_for,
+                slot.due_at,
+                Trigger.SCHEDULE,
+                slot.reason,
+                slot.count,
+                why_suspended(slot.due_at, suspensions, forbidden)
+                if slot.reason is Reason.SUSPENDED
+                else None,
+            )
             for slot in decided.skipped
         ]
         rows.sort(key=lambda row: row.scheduled_for)

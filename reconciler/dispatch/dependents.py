@@ -9,16 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
 from functools import partial
 
 from reconciler.clock import Clock
+from reconciler.dispatch.decide import why_suspended
 from reconciler.dispatch.scheduler import REPLACED_BY
 from reconciler.model.execution import Reason, Trigger
 from reconciler.model.task import TaskSpec
 from reconciler.schedule.concurrency import Admission, admit
 from reconciler.schedule.dependency import dependency_slot, successes_count_from
-from reconciler.schedule.policy import Suspension
+from reconciler.schedule.forbidden import forbidden_by
 from reconciler.store import claims
 from reconciler.store import dependents as store
 from reconciler.store.claims import NewExecution
@@ -123,7 +123,7 @@ class Dependents:
         slot = dependency_slot({name: [found[name]] if name in found else [] for name in spec.after}, fresh)
         if slot is None:
             return None
-        verdict = self._admit(connection, task, spec)
+        verdict, why = self._admit(connection, task, spec)
         return NewExecution(
             id=self._ids.one(),
             task_id=task.id,
@@ -136,20 +136,21 @@ class Dependents:
             path=task.path,
             line=task.line,
             reason=verdict.skip,
+            note=why,
         )
 
-    def _admit(self, connection: Connection, task: LockedDependent, spec: TaskSpec) -> Admission:
+    def _admit(
+        self, connection: Connection, task: LockedDependent, spec: TaskSpec
+    ) -> tuple[Admission, str | None]:
+        """What becomes of the run, and where it is suspended or forbidden, by whom or what."""
         now = self._clock.now()
         paused = claims.suspensions(connection, now).touching(task.project_id, task.id)
-        if any(_holds(pause, now) for pause in paused):
-            return Admission(skip=Reason.SUSPENDED)
+        why = why_suspended(now, paused, forbidden_by(spec.calendars))
+        if why is not None:
+            return Admission(skip=Reason.SUSPENDED), why
         unfinished = claims.open_slots(connection, [task.id]).get(task.id, ())
         verdict = admit(spec.concurrency, spec.catch_up, Trigger.DEPENDENCY, unfinished)
         if verdict.supersede or verdict.cancel:
             claims.supersede(connection, verdict.supersede, now)
             claims.request_cancels(connection, [*verdict.supersede, *verdict.cancel], REPLACED_BY, now)
-        return verdict
-
-
-def _holds(pause: Suspension, now: datetime) -> bool:
-    return pause.since <= now and (pause.until is None or now < pause.until)
+        return verdict, None

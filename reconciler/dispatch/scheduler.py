@@ -194,6 +194,7 @@ class Scheduler:
                 line=task.line,
                 reason=row.reason,
                 count=row.count,
+                note=row.note,
             )
             for execution_id, (task, row) in zip(self._ids.take(len(slots)), slots, strict=True)
         ]

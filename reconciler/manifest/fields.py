@@ -10,12 +10,14 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel
 
 from reconciler.manifest.suggest import closest, one_of
+from reconciler.model.calendar import CalendarDeclaration
 from reconciler.model.project import ProjectDeclaration
 from reconciler.model.server import ServerDeclaration
 from reconciler.model.task import TaskDeclaration
 
 MODELS: dict[str, type[BaseModel]] = {
     "Project": ProjectDeclaration,
+    "Calendar": CalendarDeclaration,
     "Server": ServerDeclaration,
     "Task": TaskDeclaration,
 }
@@ -34,6 +36,7 @@ _ALSO_CALLED = {
         "active": "enabled",
         "concurrencypolicy": "concurrency", "startingdeadlineseconds": "catchUpWindow",
         "overlap": "concurrency",
+        "calendar": "calendars", "blackout": "calendars",
         "exitcodes": "successExitCodes", "splay": "jitter", "randomdelay": "jitter", "alert": "notify",
     },
     "Server": {
@@ -43,7 +46,12 @@ _ALSO_CALLED = {
         "privatekey": "auth", "password": "auth", "identityfile": "auth", "disabled": "enabled",
         "maxsessions": "maxConcurrentRuns",
     },
-    "Project": {"selfheal": "selfHeal", "retention": "history", "limits": "guard"},
+    "Project": {"selfheal": "selfHeal", "retention": "history", "limits": "guard", "calendar": "calendars"},
+    "Calendar": {
+        "tz": "timezone", "zone": "timezone", "forbid": "deny", "block": "deny", "blackout": "deny",
+        "except": "allow", "start": "from", "since": "from", "begin": "from", "to": "until", "end": "until",
+        "days": "weekdays", "dayofweek": "weekdays", "date": "dates",
+    },
 }  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
+from reconciler.manifest.calendars import Calendars
 from reconciler.manifest.construct import shorten
 from reconciler.manifest.findings import Document, Findings
 from reconciler.manifest.parse import parse
@@ -28,7 +29,8 @@ from reconciler.model.state import DesiredServer, DesiredState, DesiredTask, Ori
 E = TypeVar("E")
 
 API_VERSION = "reconciler/v1"
-KINDS = ("Project", "Server", "Task")
+KINDS = ("Project", "Calendar", "Server", "Task")
+COUNTED = ("Server", "Task", "Calendar")
 MAX_TREE = 256 * 1024 * 1024
 """Bytes of all files of a tree: 100,000 tasks have about 40 MB."""
 
@@ -38,7 +40,7 @@ class Loaded:
     """What came of a tree.
 
     ``state`` is None if any problem is an error. ``files`` are the manifests in path order, read or not;
-    ``resources`` counts the declared objects, right or wrong: ``{"Server": n, "Task": n}``.
+    ``resources`` counts the declared objects, right or wrong: ``{"Server": n, "Task": n, …}``.
     """
 
     state: DesiredState | None
@@ -89,6 +91,8 @@ class _Tree:
     def load(self) -> Loaded:
         self._read()
         validator = Validator(self._findings, Scripts(self._source))
+        calendars = self._entries("Calendar", validator.calendar)
+        validator.know(Calendars(self._findings, calendars.named, self._is_unread))
         project = self._project(validator)
         servers = self._entries("Server", validator.server)
         tasks = self._entries("Task", validator.task)
@@ -103,7 +107,7 @@ class _Tree:
         state = None
         if all(problem.severity == "warning" for problem in problems):
             state = self._state(name, project, servers, rows)
-        resources = {kind: len(self._documents[kind]) for kind in ("Server", "Task")}
+        resources = {kind: len(self._documents[kind]) for kind in COUNTED}
         return Loaded(state, problems, resources, tuple(self._files))
 
     def _read(self) -> None:

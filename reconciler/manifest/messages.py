@@ -49,6 +49,7 @@ _CODES = {
     "empty_selector": "empty-selector",
     "selector_values": "selector-values",
     "auth": "auth",
+    "calendar_window": "calendar-window",
 }
 _SIZE = re.compile(r"\d+[KMG]?i?B", re.ASCII)
 _QUOTED = r"""(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")"""
@@ -170,6 +171,10 @@ def tell(kind: str, error: ErrorDetails, value: Mapping[str, Any]) -> Told:
     if name == "env_and_secret":
         loc = (*loc, "secrets", context["name"])
         return Told(loc, Fault("env-and-secret", error["msg"], "keep one of the two"), key=True)
+    if name == "calendar_window":
+        field = context["field"]
+        where: Loc = loc if field is None else (*loc, field)
+        return Told(where, _sentence("calendar-window", error, where))
     if name == "missing_username":
         return Told(loc, _missing(kind, (*loc, "username")), key=True, field=(*loc, "username"))
     return Told(loc, _sentence(_CODES.get(name, "invalid-value"), error, loc), key=name in _CODES)

@@ -18,6 +18,7 @@ STAND_IN = "stand-in\u2063"
 
 NEEDED: dict[str, dict[str, Any]] = {
     "Project": {},
+    "Calendar": {},
     "Server": {"host": "stand-in", "username": "stand-in"},
     "Task": {"command": "stand-in", "server": STAND_IN},
 }
@@ -28,6 +29,7 @@ _FREE_KEYS = ("labels", "annotations", "env", "secrets", "defaults")
 
 _REPLACEMENTS: dict[str, dict[str, Any]] = {
     "Project": {},
+    "Calendar": {},
     "Server": NEEDED["Server"],
     "Task": {
         **NEEDED["Task"],

@@ -18,6 +18,7 @@ from reconciler.manifest.text import Fault
 GROUPS: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "Task": (("command", "script"), ("server", "servers", "selector")),
     "Server": (),
+    "Calendar": (),
 }
 """Fields of a spec that exclude each other."""
 

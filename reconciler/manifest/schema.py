@@ -35,6 +35,7 @@ _ADDITIONS: Mapping[tuple[str, str], Schema] = {
     ("ProjectMetadata", "name"): {"pattern": f"^{_NAME}$", "maxLength": MAX_NAME},
     ("ProjectMetadata", "formerly"): {"pattern": f"^{_NAME}$", "maxLength": MAX_NAME},
     ("Metadata", "formerly"): {"pattern": f"^{_NAME}(@{_NAME})?$"},
+    ("CalendarMetadata", "name"): {"pattern": f"^{_NAME}$", "maxLength": MAX_NAME},
     ("ServerSpec", "jump"): {"pattern": f"^({_NAME}/)?{_NAME}$"},
     ("ServerSpec", "host"): {"pattern": r"^[^-\s]\S*$"},
     ("ServerSpec", "username"): {"pattern": r"^[^-\s]\S*$"},
@@ -151,7 +152,7 @@ def _file(schema: Schema, definitions: Mapping[str, Schema]) -> Schema:
 def _any(definitions: Mapping[str, Schema]) -> Schema:
     schema: Schema = {
         "title": "reconciler manifest",
-        "description": "A document of a reconciler/v1 manifest: a Project, a Server or a Task.",
+        "description": "A document of a reconciler/v1 manifest: a Project, a Calendar, a Server or a Task.",
         "type": "object",
         "required": ["apiVersion", "kind", "metadata"],
         "properties": {

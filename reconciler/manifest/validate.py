@@ -13,12 +13,14 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from reconciler.manifest.calendars import CalendarEntry, Calendars
 from reconciler.manifest.findings import Document, Findings
 from reconciler.manifest.messages import tell
 from reconciler.manifest.repair import NEEDED, STAND_IN, is_stand_in, repaired
 from reconciler.manifest.resolve import Scripts, with_defaults
 from reconciler.manifest.supported import not_yet
 from reconciler.manifest.text import Fault
+from reconciler.model.calendar import CalendarDeclaration
 from reconciler.model.canonical import Document as Canonical
 from reconciler.model.canonical import document_hash
 from reconciler.model.project import ProjectDeclaration, project_document
@@ -60,14 +62,26 @@ class Validator:
     def __init__(self, findings: Findings, scripts: Scripts) -> None:
         self._findings = findings
         self._scripts = scripts
+        self._calendars: Calendars | None = None
         self._defaults: Mapping[str, Mapping[str, Any]] = {}
         self._schedules: dict[str, ScheduleInvalid | None] = {}
+
+    def calendar(self, document: Document) -> CalendarEntry | None:
+        """A calendar; None where too little is right to go on with."""
+        declaration = self._model(CalendarDeclaration, document, document.value)
+        return None if declaration is None else CalendarEntry(document, declaration)
+
+    def know(self, calendars: Calendars) -> None:
+        """The tree's calendars, which the project and the tasks checked from now on may name."""
+        self._calendars = calendars
 
     def project(self, document: Document) -> ProjectDeclaration | None:
         """The tree's project; its defaults are below every object checked from now on."""
         declaration = self._model(ProjectDeclaration, document, document.value)
         if declaration is not None:
             self._check_support(document, project_document(declaration.spec))
+            if self._calendars is not None:
+                self._calendars.of_project(document, declaration.spec.calendars)
             self._findings.defaults = document
             defaults = declaration.spec.defaults
             self._defaults = {
@@ -162,7 +176,9 @@ class Validator:
         """What the model cannot know; returns the canonical document."""
         script = declaration.spec.script
         text = self._script(document, script.file) if script is not None else None
-        canonical = task_document(declaration, text)
+        names = declaration.spec.calendars
+        calendars = [] if self._calendars is None else self._calendars.of_task(document, names)
+        canonical = task_document(declaration, text, calendars)
         if declaration.spec.schedule is not None:
             self._check_schedule(document, declaration.spec.schedule)
         self._check_support(document, canonical["spec"])

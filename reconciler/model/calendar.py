@@ -62,40 +62,50 @@ class Window(Model):
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
         if self.weekdays is not None and self.dates is not None:
-            raise PydanticCustomError("calendar_window", "weekdays and dates exclude each other")
+            raise _fault("dates", "weekdays and dates exclude each other: write two windows")
         if (self.from_ is None) != (self.until is None):
-            raise PydanticCustomError("calendar_window", "from and until go together")
+            raise _fault(
+                "until" if self.until is not None else "from", "from and until go together: add the other one"
+            )
         daily = self.weekdays is not None or self.dates is not None
         if self.from_ is None or self.until is None:
             if not daily:
-                raise PydanticCustomError(
-                    "calendar_window", "a window needs weekdays, dates, or from and until"
-                )
+                raise _fault(None, "a window needs weekdays, dates, or from and until")
             return self
-        for text in (self.from_, self.until):
+        for name, text in (("from", self.from_), ("until", self.until)):
             if daily and not _TIME.fullmatch(text):
-                raise PydanticCustomError(
-                    "calendar_window", "{text} is not a time of day such as 22:00", {"text": repr(text)}
-                )
-            if not daily:
-                moment(text)
+                hint = "write 22:00; a date belongs in `dates`" if _MOMENT.fullmatch(text) else "write 22:00"
+                raise _fault(name, f"{text!r} is not a time of day: {hint}")
+            if not daily and _moment(text) is None:
+                hint = "write 2026-12-24 or 2026-12-24T18:00"
+                if _TIME.fullmatch(text):
+                    hint = "a window of every day names its weekdays or dates, too"
+                raise _fault(name, f"{text!r} is not a date: {hint}")
         if not daily and moment(self.until) <= moment(self.from_):
-            raise PydanticCustomError("calendar_window", "it ends before it begins")
+            raise _fault("until", "the window ends before it begins: `until` is the later of the two")
         return self
 
 
 def moment(text: str) -> datetime:
-    """A date or a date with a time as a naive local time; raises a pydantic error for anything else."""
-    if _MOMENT.fullmatch(text):
-        try:
-            return datetime.fromisoformat(text)
-        except ValueError:
-            pass
-    raise PydanticCustomError(
-        "calendar_window",
-        "{text} is not a date such as 2026-12-24 or 2026-12-24T18:00",
-        {"text": repr(text)},
-    )
+    """A date or a date with a time as a naive local time; raises ValueError for anything else."""
+    found = _moment(text)
+    if found is None:
+        raise ValueError(f"{text!r} is not a date")
+    return found
+
+
+def _moment(text: str) -> datetime | None:
+    if not _MOMENT.fullmatch(text):
+        return None
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        return None
+
+
+def _fault(field: str | None, message: str) -> PydanticCustomError:
+    """What is wrong with a window; ``field`` is the one of its fields that is to blame."""
+    return PydanticCustomError("calendar_window", "{message}", {"field": field, "message": message})
 
 
 class CalendarSpec(Model):

@@ -8,6 +8,7 @@ from pydantic import Field, StrictBool, StrictInt
 
 from reconciler.model.base import Model, declared
 from reconciler.model.metadata import ProjectMetadata
+from reconciler.model.names import Name
 from reconciler.model.quantity import Seconds
 
 
@@ -62,6 +63,8 @@ class ProjectSpec(Model):
     """How much one apply may delete."""
     history: History = History()
     """How many executions of each task are kept; a task may set its own."""
+    calendars: tuple[Name, ...] = Field(default=(), examples=[["holidays"]])
+    """Calendars of this tree that hold for every task, before the task's own."""
     defaults: Defaults = Defaults()
     """Defaults of this tree's objects."""
 
@@ -78,6 +81,11 @@ class ProjectDeclaration(Model):
 def project_document(spec: ProjectSpec) -> dict[str, Any]:
     """The canonical document of a project's spec; defaults left out.
 
-    ``defaults`` are not part of it: they act on the objects, whose documents show their effect.
+    ``calendars`` and ``defaults`` are not part of it: they act on the objects, whose documents show their
+    effect.
     """
-    return declared(spec, {"defaults"})
+    return declared(spec, set(ACTING_ON_OBJECTS))
+
+
+ACTING_ON_OBJECTS = frozenset({"calendars", "defaults"})
+"""Fields of a project's spec that are stored with its tasks and servers instead."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -16,6 +17,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from reconciler.model.base import LabelKey, Labels, LabelValue, Model, Text, Word, declared, exactly_one
+from reconciler.model.calendar import Calendar
 from reconciler.model.enums import CatchUp, Concurrency, Dst, NotifyOn
 from reconciler.model.metadata import IDENTITY, Metadata
 from reconciler.model.names import EnvironmentName, Name, ServerReference
@@ -160,6 +162,8 @@ class TaskSpec(Model):
     """What happens to times that a zone change skips or repeats."""
     enabled: StrictBool = True
     """False: no slots arise."""
+    calendars: tuple[Calendar, ...] = ()
+    """Calendars of this tree: what they forbid does not run; the project's own come first."""
     catch_up: CatchUp = CatchUp.LATEST
     """Which missed slots still run, within `catchUpWindow`."""
     catch_up_window: Seconds = 3600
@@ -210,6 +214,9 @@ class TaskSpec(Model):
 class TaskDeclarationSpec(TaskSpec):
     """What a task does, when, and on which servers."""
 
+    # declared by name; the rows keep what the calendars say, as they keep a script's text
+    calendars: tuple[Name, ...] = Field(default=(), examples=[["holidays"]])  # type: ignore[assignment]
+    """Calendars of this tree by name: what they forbid does not run. The project's come first."""
     server: ServerReference | None = Field(default=None, examples=["db-1"])
     """The server that runs it; another project's is written `project/name`."""
     servers: Annotated[tuple[ServerReference, ...], Field(min_length=1)] | None = None
@@ -238,16 +245,23 @@ class TaskDeclaration(Model):
     spec: TaskDeclarationSpec
 
 
-_PLACEMENT = {"server", "servers", "selector"}
+_ELSEWHERE = {"server", "servers", "selector", "calendars"}
 
 
-def task_document(declaration: TaskDeclaration, script_text: str | None = None) -> dict[str, Any]:
+def task_document(
+    declaration: TaskDeclaration,
+    script_text: str | None = None,
+    calendars: Sequence[dict[str, Any]] = (),
+) -> dict[str, Any]:
     """The canonical document of a task's rows: what is diffed, hashed and stored; defaults left out.
 
     Servers are not part of it (they are the rows' identity), so all rows of a task share one
-    document. ``spec.command`` is what runs: of a script it is ``script_text``.
+    document. ``spec.command`` is what runs: of a script it is ``script_text``. ``spec.calendars`` is what
+    they say (``calendar_document``), so that a calendar's change is one of each task that names it.
     """
-    spec = declared(declaration.spec, _PLACEMENT)
+    spec = declared(declaration.spec, _ELSEWHERE)
+    if calendars:
+        spec["calendars"] = list(calendars)
     if script_text is not None:
         spec["command"] = script_text
     return {"metadata": declared(declaration.metadata, IDENTITY), "spec": spec}

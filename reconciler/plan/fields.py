@@ -10,7 +10,7 @@ from typing import Any
 from reconciler.model.base import Model
 from reconciler.model.canonical import Document, document_hash, flatten
 from reconciler.model.enums import Kind
-from reconciler.model.project import History, ProjectSpec
+from reconciler.model.project import ACTING_ON_OBJECTS, History, ProjectSpec
 from reconciler.model.server import ServerSpec
 from reconciler.model.state import Definition
 from reconciler.model.task import Script, TaskSpec
@@ -119,7 +119,9 @@ def _defaults(kind: Kind) -> dict[str, Any]:
     """The leaves of an object that sets nothing."""
     metadata = {"metadata.protected": False}
     if kind is Kind.PROJECT:
-        return flatten({"spec": ProjectSpec().model_dump(mode="json", by_alias=True, exclude={"defaults"})})
+        return flatten(
+            {"spec": ProjectSpec().model_dump(mode="json", by_alias=True, exclude=set(ACTING_ON_OBJECTS))}
+        )
     if kind is Kind.SERVER:
         spec = ServerSpec(host="x", username="x").model_dump(mode="json", by_alias=True)
         return {**metadata, **flatten({"spec": {**spec, "host": None, "username": None}})}

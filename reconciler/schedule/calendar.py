@@ -43,15 +43,6 @@ def denied(calendars: Sequence[Calendar], start: datetime, end: datetime) -> lis
     return sorted(found, key=lambda item: item.since)
 
 
-def denying(calendars: Sequence[Calendar], instant: datetime) -> Denied | None:
-    """What forbids ``instant``, with its ends as far as a week around it; None if nothing does."""
-    week = timedelta(days=7)
-    for item in denied(calendars, instant - week, instant + week):
-        if item.since <= instant < item.until:
-            return item
-    return None
-
-
 def _forbidden(calendar: Calendar, start: datetime, end: datetime) -> list[Range]:
     place = zone(calendar.timezone)
     low, high = start.astimezone(UTC), end.astimezone(UTC)

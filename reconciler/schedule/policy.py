@@ -69,10 +69,18 @@ class SlotDecisions:
 
 @dataclass(frozen=True, slots=True)
 class Suspension:
-    """A time in which no slot runs: ``since <= due instant < until``; ``until`` None is for good."""
+    """A time in which no slot runs: ``since <= due instant < until``; ``until`` None is for good.
+
+    ``why`` is what a skipped row says of it.
+    """
 
     since: datetime
     until: datetime | None
+    why: str = ""
+
+    def covers(self, instant: datetime) -> bool:
+        """Whether nothing runs that is due at ``instant``."""
+        return self.since <= instant and (self.until is None or instant < self.until)
 
 
 def first_slot(schedule: Schedule, zone: ZoneInfo, dst: Dst, jitter: timedelta, now: datetime) -> NextSlot:
@@ -150,13 +158,7 @@ def _decide(
     suspensions: Sequence[Suspension],
     run_limit: int,
 ) -> SlotDecisions:
-    due: _Ranges = [(line.next_slot, cutoff + _TICK)]
-    suspended: _Ranges = []
-    for pause in sorted(suspensions, key=lambda pause: pause.since):
-        until = cutoff + _TICK if pause.until is None else pause.until - line.jitter
-        since = pause.since - line.jitter
-        suspended += _clip(due, since, until)
-        due = _clip(due, None, since) + _clip(due, until, None)
+    due, suspended = _part(line, cutoff + _TICK, suspensions)
     on_time_from = cutoff - late_after
     late, on_time = _clip(due, None, on_time_from), _clip(due, on_time_from, None)
     missed, caught_up = _catch_up(line, late, cutoff - window, catch_up)
@@ -179,6 +181,25 @@ def _decide(
         next_slot=following.next_slot,
         next_run=following.next_run,
     )
+
+
+def _part(line: _Line, end: datetime, suspensions: Sequence[Suspension]) -> tuple[_Ranges, _Ranges]:
+    """What is due up to ``end``, parted into what may run and what is suspended; in one pass, for calendars
+    forbid thousands of times where years were missed."""
+    due: _Ranges = []
+    suspended: _Ranges = []
+    at = line.next_slot
+    for pause in sorted(suspensions, key=lambda pause: pause.since):
+        since = max(pause.since - line.jitter, at)
+        until = end if pause.until is None else min(pause.until - line.jitter, end)
+        if since < until:
+            if at < since:
+                due.append((at, since))
+            suspended.append((since, until))
+            at = until
+    if at < end:
+        due.append((at, end))
+    return due, suspended
 
 
 def _catch_up(

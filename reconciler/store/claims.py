@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import Connection, RowMapping, Text, bindparam, func, select, type_coerce, update
+from sqlalchemy import Connection, Row, RowMapping, Text, bindparam, func, select, type_coerce, update
 from sqlalchemy.exc import IntegrityError
 
 from reconciler.model.condition import ConditionStatus, ConditionType
@@ -50,7 +51,7 @@ class DueTask:
 
 @dataclass(frozen=True, slots=True)
 class NewExecution:
-    """A ledger row to insert: waiting, or skipped where ``reason`` is given."""
+    """A ledger row to insert: waiting, or skipped where ``reason`` is given; ``note`` says more."""
 
     id: int
     task_id: int
@@ -66,6 +67,7 @@ class NewExecution:
     attempt: int = 1
     count: int = 1
     requested_by: str | None = None
+    note: str | None = None
 
 
 _TASK = Task.__table__.c
@@ -241,12 +243,17 @@ def suspensions(connection: Connection, since: datetime) -> Suspensions:
     projects: dict[int, list[Suspension]] = {}
     tasks: dict[int, list[Suspension]] = {}
     rows = connection.execute(
-        select(override.task_id, override.project_id, override.since, override.until).where(
-            override.kind == "suspend", override.until.is_(None) | (override.until > since)
-        )
+        select(
+            override.task_id,
+            override.project_id,
+            override.since,
+            override.until,
+            override.by,
+            override.reason,
+        ).where(override.kind == "suspend", override.until.is_(None) | (override.until > since))
     )
     for row in rows:
-        pause = Suspension(row.since, row.until)
+        pause = Suspension(row.since, row.until, _why(row))
         if row.task_id is not None:
             tasks.setdefault(row.task_id, []).append(pause)
         elif row.project_id is not None:
@@ -254,6 +261,13 @@ def suspensions(connection: Connection, since: datetime) -> Suspensions:
         else:
             everything.append(pause)
     return Suspensions(tuple(everything), projects, tasks)
+
+
+def _why(row: Row[*tuple[Any, ...]]) -> str:
+    """``suspended with its project by ann@laptop until 2026-03-01 12:00:00 UTC: why``"""
+    what = "" if row.task_id is not None else " with its project" if row.project_id else " with everything"
+    until = "it is resumed" if row.until is None else f"{row.until:%Y-%m-%d %H:%M:%S} UTC"
+    return f"suspended{what} by {row.by} until {until}: {row.reason}"[:_LONGEST_NOTE]
 
 
 def insert_executions(connection: Connection, rows: Sequence[NewExecution], now: datetime) -> set[int]:
@@ -287,12 +301,14 @@ def _insert_rest(connection: Connection, rows: Sequence[NewExecution], now: date
     return {row.id for row in rows} - {row.id for row in rest}
 
 
+_LONGEST_NOTE = 1000
+"""Characters of a suspension's reason and all in a skipped row."""
 _INSERTED = 500
 """Rows in one INSERT: with the longest paths still far under the smallest packet limit (16 MB)."""
 _COLUMNS = (
     "id, task_id, server_id, status, reason, `trigger`, requested_by, attempt, scheduled_for, due_at, "
-    "finished_at, generation, revision_id, path, line, output_bytes, error_bytes, truncated, `count`, "
-    "created_at"
+    "finished_at, generation, revision_id, path, line, error, output_bytes, error_bytes, truncated, "
+    "`count`, created_at"
 )
 
 
@@ -312,7 +328,7 @@ def _insert(connection: Connection, rows: Sequence[NewExecution], now: datetime)
             f"({row.id:d},{row.task_id:d},{row.server_id:d},{state},'{row.trigger.value}',"
             f"{parameters.place(row.requested_by)},{row.attempt:d},{time(row.scheduled_for)},{time(row.due_at)},"
             f"{finished},{row.generation:d},{revision},{parameters.place(row.path)},{row.line:d},"
-            f"0,0,0,{row.count:d},{created})"
+            f"{parameters.place(row.note)},0,{len((row.note or '').encode()):d},0,{row.count:d},{created})"
         )
     connection.exec_driver_sql(
         f"INSERT INTO task_executions ({_COLUMNS}) VALUES {','.join(lines)}", tuple(parameters.values)

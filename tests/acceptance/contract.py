@@ -122,7 +122,7 @@ PROBLEM = {
     "severity": one_of("error", "warning"), "code": matching("[a-z0-9-]+"), "message": str, "path": str,
     "line": int, "column": int, "endLine": int, "endColumn": int, "field": maybe(str), "hint": maybe(str),
 }  # fmt: skip
-VALIDATE = {"problems": [PROBLEM], "resources": {"Server": int, "Task": int}}
+VALIDATE = {"problems": [PROBLEM], "resources": {"Server": int, "Task": int, "Calendar": int}}
 SUMMARY = dict.fromkeys(("create", "update", "rename", "delete", "restore", "unchanged"), int)
 EFFECT = {
     "runsPerDay": {"before": number, "after": number},

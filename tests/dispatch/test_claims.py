@@ -187,6 +187,62 @@ def test_slots_of_a_suspended_time_are_skipped_as_suspended(world: World, of: st
     assert [row["reason"] for row in world.fleet.ledger(task)] == ["suspended", None]
 
 
+NOON = {"name": "noon", "deny": [{"dates": ["2026-03-01"], "from": "12:01", "until": "12:03"}]}
+
+
+def test_a_suspended_row_says_who_suspended_it_until_when_and_why(world: World) -> None:
+    task = world.fleet.task(due=0)
+    with world.db.write() as connection:
+        values = {"kind": "suspend", "reason": "disk ü", "by": "ann", "since": at(-100), "until": at(30)}
+        connection.execute(Override.__table__.insert().values(id=1, **values))
+    world.scheduler.claim()
+    (row,) = world.fleet.ledger(task)
+    said = "suspended with everything by ann until 2026-03-01 12:00:30 UTC: disk ü"
+    assert (row["reason"], row["error"], row["error_bytes"]) == ("suspended", said, len(said.encode()))
+
+
+def test_slots_that_a_calendar_forbids_are_skipped_and_name_it(world: World) -> None:
+    task = world.fleet.task(due=0, calendars=[NOON])
+    for _ in range(5):
+        world.scheduler.claim()
+        world.clock.advance(60)
+    rows = world.fleet.ledger(task)
+    assert [row["reason"] for row in rows][:4] == [None, "suspended", "suspended", "overlap"]
+    assert {row["error"] for row in rows if row["reason"] == "suspended"} == {
+        "calendar noon forbids runs until 2026-03-01 12:03 UTC"
+    }
+    assert rows[0]["error"] is None
+
+
+@pytest.mark.parametrize("catch_up", ["none", "latest", "all"])
+def test_what_a_calendar_forbade_is_never_caught_up(world: World, catch_up: str) -> None:
+    task = world.fleet.task(due=0, calendars=[NOON], catchUp=catch_up, concurrency="allow")
+    world.clock.advance(600)
+    world.scheduler.claim()
+    rows = world.fleet.ledger(task)
+    assert len(rows) == 11
+    forbidden = [row["scheduled_for"] for row in rows if row["reason"] == "suspended"]
+    assert forbidden == [at(60), at(120)]
+
+
+def test_years_of_missed_slots_under_a_calendar_are_few_rows(world: World) -> None:
+    nights = {"name": "nights", "deny": [{"weekdays": ["mon", "tue"], "from": "22:00", "until": "06:00"}]}
+    task = world.fleet.task(due=at(-5 * 365 * 86_400), calendars=[nights], catchUp="none")
+    world.scheduler.claim()
+    rows = world.fleet.ledger(task)
+    assert len(rows) <= 202
+    assert sum(row["count"] for row in rows) == 5 * 365 * 1440 + 1
+    assert world.fleet.task_row(task)["next_run"] == at(60)
+
+
+def test_a_manual_run_and_a_retry_ignore_calendars(world: World) -> None:
+    always = {"name": "always", "deny": [{"from": "2020-01-01", "until": "2030-01-01"}]}
+    task = world.fleet.task(due=600, calendars=[always])
+    world.fleet.execution(task, 7, scheduled_for=at(-60), status=2, reason="exit-code")
+    world.fleet.execution(task, 8, scheduled_for=at(-60), attempt=2, trigger="retry", due_at=at(0))
+    assert [taken.job.execution_id for taken in world.taker().take(1, {}).taken] == [8]
+
+
 def test_a_spoilt_row_does_not_stop_the_others_and_is_looked_at_again(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from reconciler.dispatch.dependents import Dependents, Success
+from reconciler.store.tables import Override
 from tests.dispatch.conftest import World
 from tests.dispatch.fleet import START, at
 
@@ -91,3 +92,29 @@ def test_looking_twice_inserts_once(world: World, dependents: Dependents) -> Non
     succeed(world, extract, 1, 10)
     assert dependents.sweep() + Dependents(world.db, world.clock, world.ids).sweep() == 1
     assert world.fleet.states(report) == {"waiting": 1}
+
+
+@pytest.mark.parametrize("by", ["calendar", "suspension"])
+def test_one_whose_turn_comes_in_a_forbidden_time_is_skipped_and_says_why(
+    world: World, dependents: Dependents, by: str
+) -> None:
+    freeze = {"name": "freeze", "deny": [{"from": "2026-02-27", "until": "2026-03-02"}]}
+    extract = world.fleet.task("extract")
+    spec = {"calendars": [freeze]} if by == "calendar" else {}
+    report = world.fleet.task("report", schedule=None, after=["extract"], **spec)
+    if by == "suspension":
+        with world.db.write() as connection:
+            values = {"kind": "suspend", "task_id": report, "reason": "why", "by": "ann", "since": at(-9)}
+            connection.execute(Override.__table__.insert().values(id=1, **values))
+    succeed(world, extract, 1, 10)
+    assert dependents.sweep() == 1
+    (row,) = world.fleet.ledger(report)
+    assert row["reason"] == "suspended"
+    assert (
+        row["error"]
+        == {
+            "calendar": "calendar freeze forbids runs until 2026-03-02 00:00 UTC",
+            "suspension": "suspended by ann until it is resumed: why",
+        }[by]
+    )
+    assert dependents.sweep() == 0

@@ -60,7 +60,7 @@ def test_twenty_mistakes_in_six_files_are_twenty_problems_at_their_places(
     shown = json.loads(capsys.readouterr().out)
     places = [f"{p['path']}:{p['line']}:{p['column']} {p['code']}\n" for p in shown["problems"]]
     assert "".join(places) == PLACES
-    assert shown["resources"] == {"Server": 4, "Task": 5}
+    assert shown["resources"] == {"Server": 4, "Task": 5, "Calendar": 0}
     assert len({p["path"] for p in shown["problems"]}) == 6
 
 

@@ -29,7 +29,10 @@ def test_a_good_tree_is_counted(tmp_path: Path, capsys: pytest.CaptureFixture[st
     write(tmp_path, {"a.yaml": documents(SERVER, server("db-2"), task("servers: [db-1, db-2]\ncommand: x"))})
     assert run(capsys, str(tmp_path)) == (0, "2 servers, 1 task: no problems\n", "")
     code, out, _ = run(capsys, "-o", "json", str(tmp_path))
-    assert (code, json.loads(out)) == (0, {"problems": [], "resources": {"Server": 2, "Task": 1}})
+    assert (code, json.loads(out)) == (
+        0,
+        {"problems": [], "resources": {"Server": 2, "Task": 1, "Calendar": 0}},
+    )
 
 
 def test_every_field_of_a_problem_is_always_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -83,7 +86,10 @@ def test_several_paths_are_separate_trees(tmp_path: Path, capsys: pytest.Capture
         tmp_path, {"one/a.yaml": SERVER, "two/a.yaml": SERVER, "two/t.yaml": task("server: db-1\ncommand: x")}
     )
     code, out, _ = run(capsys, "-o", "json", str(tmp_path / "one"), str(tmp_path / "two"))
-    assert (code, json.loads(out)) == (0, {"problems": [], "resources": {"Server": 2, "Task": 1}})
+    assert (code, json.loads(out)) == (
+        0,
+        {"problems": [], "resources": {"Server": 2, "Task": 1, "Calendar": 0}},
+    )
 
 
 def test_of_several_paths_one_that_is_not_there_is_an_error(

@@ -113,7 +113,7 @@ def test_empty_documents_and_files_of_comments_are_skipped(tmp_path: Path) -> No
     }
     loaded = load(tmp_path, files)
     assert loaded.problems == ()
-    assert loaded.resources == {"Server": 1, "Task": 0}
+    assert loaded.resources == {"Server": 1, "Task": 0, "Calendar": 0}
     assert loaded.files == ("a.yaml", "b.yaml", "c.yaml", "d.yml", "e.yaml")
 
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from reconciler.model.calendar import WEEKDAYS, Calendar, CalendarSpec, Window
-from reconciler.schedule.calendar import denied, denying
+from reconciler.schedule.calendar import denied
+from reconciler.schedule.forbidden import Forbidden
 
 MINUTE = timedelta(minutes=1)
 
@@ -89,8 +90,8 @@ def test_of_several_calendars_the_first_is_named() -> None:
     )
     found = denied([one, two], at("2026-12-23"), at("2026-12-28"))
     assert [(item.name, item.since.day, item.until.day) for item in found] == [("c", 24, 25), ("d", 25, 26)]
-    assert denying([one, two], at("2026-12-25T12:00")) == found[1]
-    assert denying([one, two], at("2026-12-26")) is None
+    assert Forbidden([one, two]).at(at("2026-12-25T12:00")) == found[1]
+    assert Forbidden([one, two]).at(at("2026-12-26")) is None
 
 
 @pytest.mark.parametrize(

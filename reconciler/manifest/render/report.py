@@ -38,7 +38,11 @@ def summary(report: Report) -> str:
     """The last line: ``20 problems in 6 files`` or ``8 servers, 30 tasks: no problems``."""
     if report.problems:
         return headline(report.problems)
-    counted = ", ".join(count(number, kind.lower()) for kind, number in report.resources.items())
+    counted = ", ".join(
+        count(number, kind.lower())
+        for kind, number in report.resources.items()
+        if number or kind != "Calendar"
+    )
     return f"{counted}: no problems"
 
 
