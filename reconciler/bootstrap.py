@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from reconciler.cache.rows import KnownRows
     from reconciler.cache.signals import Signals
     from reconciler.controller.events import Listener as EventListener
-    from reconciler.controller.http import Listener
+    from reconciler.controller.http import Listener, Route
     from reconciler.controller.publishing import Publisher
     from reconciler.controller.reconcile import Report
     from reconciler.controller.service import Service
@@ -179,7 +180,9 @@ def doctor(settings: Settings, clock: Clock) -> Iterator[Doctor]:
         one.close()
 
 
-def listener(settings: Settings, clock: Clock, service: Service) -> Listener | None:
+def listener(
+    settings: Settings, clock: Clock, service: Service, executor: Executors | None = None
+) -> Listener | None:
     """The port of a long-running process; None where the settings ask for none.
 
     Raises SettingsInvalid and SecretUnavailable.
@@ -189,11 +192,27 @@ def listener(settings: Settings, clock: Clock, service: Service) -> Listener | N
     from reconciler.controller.http import Listener, Route
     from reconciler.controller.webhook import Webhooks
 
-    routes: dict[tuple[str, str], Route] = {}
+    routes = service.health.routes()
+    routes["GET", "/metrics"] = _metrics(clock, service, executor)
     shared = secret(settings, settings.webhook_secret)
     if shared is not None:
         routes["POST", "/hooks/git"] = Route(Webhooks(shared, clock, service.pushed).handle, guarded=False)
     return Listener(settings.listen, routes, secret(settings, settings.token))
+
+
+def _metrics(clock: Clock, service: Service, executor: Executors | None) -> Route:
+    from reconciler.controller.http import Route, refusal
+
+    try:
+        from reconciler.controller.metrics import Metrics
+    except ModuleNotFoundError as error:
+        if error.name != "prometheus_client":
+            raise
+        lacks = "metrics need the extra `metrics`: pip install 'reconciler[metrics]'"
+        logging.getLogger("reconciler.http").warning("%s; /metrics answers 501", lacks)
+        return Route(lambda request: refusal(HTTPStatus.NOT_IMPLEMENTED, lacks))
+    connections = executor.connections if executor is not None else dict[str, int]
+    return Route(Metrics(service, clock, connections).handle)
 
 
 def secret(settings: Settings, reference: Mapping[str, str] | None) -> str | None:
@@ -241,6 +260,7 @@ def service(
     from reconciler.controller.reconcile import Reconciler
     from reconciler.controller.runtime import Runtime
     from reconciler.controller.service import Service
+    from reconciler.controller.survey import Survey
 
     randomness = random.Random()
     end = threading.Event()
@@ -278,4 +298,5 @@ def service(
         )
         for source in sources
     ]
-    return Service(runtime, reconcilers, clock, end, publisher(db, settings, clock, write_to))
+    survey = None if settings.listen is None else Survey(db, clock, runtime.outage)
+    return Service(runtime, reconcilers, clock, end, publisher(db, settings, clock, write_to), survey)

@@ -14,13 +14,12 @@ DEFAULT_PATH = "manifests"
 
 
 def settings_of(args: argparse.Namespace) -> Settings:
-    """The settings in force; ``--database`` wins over everything."""
-    if args.database is None:
-        return load_settings()
-    if not args.database:
+    """The settings in force; ``--database`` and ``--listen`` win over everything."""
+    given = {"database_url": args.database, "listen": getattr(args, "listen", None)}
+    if given["database_url"] == "":
         # an unset variable in a script: the default would be another database than the one that is meant
         raise UsageError("--database: a URL is expected, and there is nothing")
-    return load_settings(database_url=args.database)
+    return load_settings(**{name: value for name, value in given.items() if value is not None})
 
 
 def duration_argument(text: str) -> int:

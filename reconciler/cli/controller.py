@@ -7,7 +7,7 @@ from pathlib import Path
 
 from reconciler.cli.common import DEFAULT_PATH
 from reconciler.cli.console import Console
-from reconciler.cli.running import add_for, add_interval, add_write_to, serve
+from reconciler.cli.running import add_for, add_interval, add_listen, add_write_to, serve
 from reconciler.cli.sources import add_git
 
 
@@ -25,6 +25,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-execute", action="store_true", help="leave the runs to `reconciler worker`s")
     add_interval(parser)
     add_for(parser)
+    add_listen(parser)
     add_write_to(parser)
 
 

@@ -41,6 +41,15 @@ def add_interval(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_listen(parser: argparse.ArgumentParser) -> None:
+    """``--listen``."""
+    parser.add_argument(
+        "--listen",
+        metavar="ADDR",
+        help="serve /healthz, /readyz, /metrics and webhooks at host:port; wins over RECONCILER_LISTEN",
+    )
+
+
 def add_write_to(parser: argparse.ArgumentParser) -> None:
     """``--write-to``."""
     parser.add_argument(
@@ -87,7 +96,7 @@ def serve(
             on_report=live.report,
             write_to=getattr(args, "write_to", None),
         )
-        port = bootstrap.listener(settings, clock, service)
+        port = bootstrap.listener(settings, clock, service, executors)
         with _Signals(service) as signals:
             if port is not None:
                 live.say(f"listening on http://{port.start()}")

@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 
 from reconciler.cli.console import Console
-from reconciler.cli.running import add_for, serve
+from reconciler.cli.running import add_for, add_listen, serve
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """How long."""
     add_for(parser)
+    add_listen(parser)
 
 
 def run(args: argparse.Namespace, console: Console) -> int:

@@ -27,7 +27,8 @@ class EventKind(StrEnum):
 class Event:
     """One thing that happened. ``at``: when; of ``retrying``: when the next attempt is due.
 
-    ``seconds``: from the start on the host to the end. ``message``: one sentence, where there is one.
+    ``seconds``: from the start on the host to the end. ``late``: seconds from due to ``claimed`` or
+    ``started``, None where a run was attached to. ``message``: one sentence, where there is one.
     """
 
     kind: EventKind
@@ -42,6 +43,7 @@ class Event:
     exit_code: int | None = None
     seconds: float | None = None
     message: str | None = None
+    late: float | None = None
 
 
 Listener = Callable[[Event], None]

@@ -300,6 +300,7 @@ class Executing:
 
     def _started(self, run: Run, at: datetime) -> None:
         job = run.job
+        fresh = not (job.start_sent or run.started)
         run.started = True
         if run.taken.server_id not in self._answering:
             # its other runs were left until one has shown that the host is there
@@ -317,6 +318,7 @@ class Executing:
                 at,
                 attempt=job.attempt,
                 state=State.RUNNING,
+                late=(at - job.due_at).total_seconds() if fresh else None,
             )
         )
 
@@ -339,6 +341,7 @@ class Executing:
         run = self.runs.get(execution_id)
         if run is not None and run.executing and not run.lease_lost:
             run.lease_lost = True
+            self.runs.losses += 1
             log.warning(
                 "the lease of execution %d was lost; the run goes on, and how it ends is recorded",
                 execution_id,

@@ -12,6 +12,8 @@ from reconciler.errors import Temporary
 
 log = logging.getLogger("reconciler.controller")
 
+PATIENCE_SECONDS = 120.0
+"""A step that lasts longer hangs: each call of the database ends by itself well before."""
 _REPEAT_SECONDS = 60.0
 """A step that fails in the same way over and over is logged in full once in so many seconds."""
 
@@ -23,7 +25,16 @@ class Loop(threading.Thread):
     pauses, which a wake does not cut short.
     """
 
-    def __init__(self, name: str, step: Callable[[], float | None], clock: Clock, outage: Outage) -> None:
+    def __init__(
+        self,
+        name: str,
+        step: Callable[[], float | None],
+        clock: Clock,
+        outage: Outage,
+        *,
+        patience: float = PATIENCE_SECONDS,
+    ) -> None:
+        """``patience``: seconds that a step may take at the most."""
         super().__init__(name=name, daemon=True)
         self._step = step
         self._clock = clock
@@ -32,6 +43,20 @@ class Loop(threading.Thread):
         self._end = threading.Event()
         self._failures = 0
         self._told: dict[str, float] = {}
+        self._patience = patience
+        self._busy_since: float | None = None
+        outage.loops.append(self)
+
+    def busy(self, now: float) -> float:
+        """For how many seconds the present step has gone on at the monotonic second ``now``; 0: it sleeps."""
+        since = self._busy_since
+        return 0.0 if since is None else max(0.0, now - since)
+
+    def stuck(self, now: float) -> bool:
+        """Whether it has begun and should step, and neither does nor will."""
+        if self.ident is None or self.ending:
+            return False
+        return not self.is_alive() or self.busy(now) > self._patience
 
     def wake(self) -> None:
         """Make the next step happen now."""
@@ -59,6 +84,7 @@ class Loop(threading.Thread):
                 self._clock.wait(self._bell, pause)
 
     def _once(self) -> float | None:
+        self._busy_since = self._clock.monotonic()
         try:
             pause = self._step()
         except Temporary as error:
@@ -68,6 +94,8 @@ class Loop(threading.Thread):
         else:
             self._failures = 0
             return pause
+        finally:
+            self._busy_since = None
         self._failures += 1
         return pause_after(self._failures)
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import logging
 import threading
+from typing import TYPE_CHECKING
 
 from reconciler.clock import Clock
 from reconciler.errors import DatabaseBusy, ReconcilerError
+
+if TYPE_CHECKING:
+    from reconciler.controller.loop import Loop
 
 log = logging.getLogger("reconciler.controller")
 
@@ -21,7 +25,7 @@ class Outage:
     """Shared by all loops of a process; every method may be called from any thread.
 
     ``steady_since`` is the monotonic second from which the database has answered without a failure:
-    -inf if it always has, inf during an outage.
+    -inf if it always has, inf during an outage. ``loops``: those that share it, for questions about health.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -31,6 +35,12 @@ class Outage:
         self._failures = 0
         self._busy_told = float("-inf")
         self.steady_since = float("-inf")
+        self.loops: list[Loop] = []
+
+    @property
+    def since(self) -> float | None:
+        """The monotonic second of the first failure of this outage; None while the database answers."""
+        return self._since
 
     @property
     def present(self) -> bool:

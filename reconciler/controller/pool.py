@@ -52,6 +52,8 @@ class Runs:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._runs: dict[int, Run] = {}
+        self.losses = 0
+        """Leases that were lost while their runs went on, so far."""
 
     def add(self, run: Run) -> None:
         with self._lock:

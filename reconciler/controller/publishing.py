@@ -26,6 +26,10 @@ class Publisher:
         self._page = page
         self._clock = clock
         self._told: str | None = None
+        self.written = 0
+        """Pages so far."""
+        self.refused = False
+        """Whether the file could not be written the last time."""
 
     def step(self) -> float:
         """Make the page and write it; seconds to sleep. Raises the database's Temporary errors."""
@@ -35,7 +39,10 @@ class Publisher:
         try:
             write_page(self._path, text)
             self._told = None
+            self.written += 1
+            self.refused = False
         except Refused as error:
+            self.refused = True
             if error.message != self._told:
                 self._told = error.message
                 log.warning("%s; trying again (%s)", error.message, error.hint)

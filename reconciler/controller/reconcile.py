@@ -13,6 +13,7 @@ from reconciler.apply.request import Applied, ApplyRequest
 from reconciler.clock import Clock
 from reconciler.controller.sources import TreeSource
 from reconciler.controller.standing import Standing
+from reconciler.controller.tally import Passes
 from reconciler.errors import (
     GuardTripped,
     LockHeld,
@@ -105,6 +106,13 @@ class Reconciler:
         self._standing_by = False
         self._told: str | None = None
         self._failures = 0
+        self._result = ""
+        self.passes = Passes()
+
+    @property
+    def name(self) -> str:
+        """Its project, or before that is known its source."""
+        return self._project or self.source.label
 
     def changed(self) -> None:
         """Something changed at the source: look at the next step, also after one that is under way."""
@@ -118,11 +126,15 @@ class Reconciler:
             return min(RENEW_SECONDS, self._due - now)
         self._asked = False
         self._due = now + self._interval
+        self._result = "Failed"
         try:
             self._pass()
         except LockHeld:
             # somebody applies this very project; what they leave is looked at in a moment
             self._due = now + RETRY_SECONDS
+            self._result = "LockHeld"
+        finally:
+            self.passes.add(self._result, self._clock.monotonic() - now)
         return 0.0 if self._asked else max(0.0, min(RENEW_SECONDS, self._due - self._clock.monotonic()))
 
     def resign(self) -> None:
@@ -156,11 +168,16 @@ class Reconciler:
         self._failures = 0
         self._project = desired.project
         if not self._lead():
+            self._result = "StandingBy"
             return
         try:
             applied = apply(self._db, self._request(desired), self._clock, self._random)
         except LockHeld:
             raise
+        except SourceUnavailable as error:
+            # it was asked whether the applied commit comes before this one
+            self._failed(error, "SourceUnavailable", FIRST_PAUSE)
+            return
         except Permanent as error:
             self._due = max(self._due, self._clock.monotonic() + STUCK_PAUSE)
             self._stopped(error, _reason(error))
@@ -171,6 +188,7 @@ class Reconciler:
         self._standing.well(desired.project)
         self._standing.verified(desired.project, self.source.signer)
         told, self._told = self._told, None
+        self._result = "Unchanged" if applied.revision is None else "Applied"
         if applied.revision is not None:
             message = f"revision {applied.revision.id} of project {desired.project}"
             self._tell(Report(News.APPLIED, self.source.label, message, applied=applied))
@@ -251,6 +269,7 @@ class Reconciler:
         self._trouble(report, f"{error.code}: {error}", reason, error.message)
 
     def _trouble(self, report: Report, fingerprint: str, reason: str, message: str) -> None:
+        self._result = reason
         if not self._standing_by:
             self._standing.stalled(self._project, reason, message)
         if fingerprint != self._told:

@@ -15,10 +15,12 @@ from reconciler.controller.holding import Holding
 from reconciler.controller.live import LiveOutput
 from reconciler.controller.loop import Loop
 from reconciler.controller.outage import Outage
+from reconciler.controller.pool import Runs
 from reconciler.controller.pruning import Pruning
 from reconciler.controller.reachability import Reachability
 from reconciler.controller.scheduling import Scheduling
 from reconciler.controller.signalling import DueTimes, Feed
+from reconciler.controller.tally import Tally
 from reconciler.dispatch.dependents import Dependents
 from reconciler.dispatch.lag import Lag, Lagging
 from reconciler.dispatch.leases import LEASE_SECONDS, Keeper, Worker, owner_name
@@ -86,10 +88,13 @@ class Runtime:
         self._schedule = schedule
         self._signals = Silent() if signals is None else signals
         self._feed = None if signals is None else Feed(signals)
-        self._announcer = Announcer(on_event, None if self._feed is None else self._feed.event)
+        self.tally = Tally()
+        self._announcer = Announcer(
+            self.tally.event, on_event, None if self._feed is None else self._feed.event
+        )
         self._delete_archive = delete_archive
-        self._outage = Outage(clock)
-        self.reachability = Reachability(db, clock, self._outage)
+        self.outage = Outage(clock)
+        self.reachability = Reachability(db, clock, self.outage)
         self.owner = owner_name(f"{randomness.getrandbits(48):012x}")
         self.lag = Lag()
         self._spool = Spool(settings.state_dir / "spool", self.owner, clock, settings.spool_size)
@@ -98,32 +103,34 @@ class Runtime:
         self._finish = True
         self._counter: int | None = None
         self._tidied = float("-inf")
+        self._writer: Writer | None = None
+        self._executing: Executing | None = None
 
     def start(self) -> None:
         """Lease a node number, show up as a worker, start the loops. Raises the database's errors."""
         db, clock = self._db, self._clock
         self._ids = NodeIds(db, clock, self.owner, self._randomness.randrange(NODES))
         worker = None if self._executor is None else Worker(self.owner, self._settings.allow_local)
-        self._keeper = Keeper(db, clock, self.owner, self._ids, worker)
-        self._keeper.renew([])
+        self.keeper = Keeper(db, clock, self.owner, self._ids, worker)
+        self.keeper.renew([])
         self._reaper = Reaper(db, clock)
         self._executing = self._make_executing()
         self._scheduling = self._make_scheduling()
         self._due_times = None
         if self._schedule and self._feed is not None:
             # without Redis nobody wants to know them, and reading them all costs seconds
-            self._due_times = DueTimes(db, self._signals, clock, self._outage)
+            self._due_times = DueTimes(db, self._signals, clock, self.outage)
         self._pruning = self._make_pruning()
-        self._glance_loop = Loop("glance", self._glance, clock, self._outage)
-        self._reap_loop = Loop("reap", self._reap, clock, self._outage)
+        self._glance_loop = Loop("glance", self._glance, clock, self.outage)
+        self._reap_loop = Loop("reap", self._reap, clock, self.outage)
         if self._executing is not None:
             self._writer = Writer(
                 DatabaseLedger(db, clock, self._ids),
                 clock,
                 self._spool,
                 after=self._executing.recorded,
-                on_failure=self._outage.failed,
-                on_success=self._outage.succeeded,
+                on_failure=self.outage.failed,
+                on_success=self.outage.succeeded,
             )
             self._writer.start()
             self.reachability.start()
@@ -142,6 +149,36 @@ class Runtime:
     def spool(self) -> SpoolState:
         """What waits on this machine's disk for the database: for metrics."""
         return self._spool.state
+
+    @property
+    def spool_waiting(self) -> tuple[int, int]:
+        """Records and bytes of that; never waits for the disk."""
+        return self._spool.waiting
+
+    @property
+    def spool_full(self) -> bool:
+        """Whether that disk takes nothing."""
+        return self._writer is not None and self._writer.spool_full
+
+    @property
+    def held(self) -> bool:
+        """Whether nothing is claimed and taken because so much waits there."""
+        return self._holding.held()
+
+    @property
+    def recording(self) -> bool:
+        """Whether ends would be recorded now; True where nothing is executed."""
+        return self._writer is None or self._writer.well
+
+    @property
+    def runs(self) -> Runs | None:
+        """What this process holds; None where it executes nothing."""
+        return None if self._executing is None else self._executing.runs
+
+    @property
+    def pending(self) -> int:
+        """Ends that are nowhere but in memory."""
+        return 0 if self._writer is None else self._writer.pending
 
     def changed(self) -> None:
         """Something was applied in this process: look at once instead of at the next glance."""
@@ -195,14 +232,14 @@ class Runtime:
         )
         return Executing(
             taker,
-            self._keeper,
+            self.keeper,
             self._executor,
             self._clock,
-            self._outage,
+            self.outage,
             self._announcer,
             Dependents(self._db, self._clock, self._ids),
             self._signals,
-            LiveOutput(self._db, self._clock, self._outage),
+            LiveOutput(self._db, self._clock, self.outage),
             workers=self._settings.workers,
             chase=not self._schedule,
             barred=self._holding.held,
@@ -218,7 +255,7 @@ class Runtime:
             scheduler,
             lagging,
             self._clock,
-            self._outage,
+            self.outage,
             self._announcer,
             wake,
             self._signals,
@@ -228,7 +265,7 @@ class Runtime:
     def _make_pruning(self) -> Pruning | None:
         if not self._schedule:
             return None
-        return Pruning(self._db, self._clock, self._outage, self.owner, self._delete_archive)
+        return Pruning(self._db, self._clock, self.outage, self.owner, self._delete_archive)
 
     # -- hearing others -------------------------------------------------------------------------
 
@@ -252,7 +289,7 @@ class Runtime:
         """Look at the change counter, and at what is due next."""
         with self._db.read() as connection:
             seen = takes.glance(connection, self._clock.now())
-        self._outage.succeeded()
+        self.outage.succeeded()
         self._holding.step()
         if self._executing is not None:
             self._executing.seen(seen.next_waiting, seen.next_slot_due)
@@ -269,9 +306,9 @@ class Runtime:
     def _reap(self) -> float:
         if self._executing is None:
             # an executing process does this while it renews its runs
-            self._keeper.renew([])
-            self._outage.succeeded()
-        if self._reaper.may_reap(self._outage.steady_since):
+            self.keeper.renew([])
+            self.outage.succeeded()
+        if self._reaper.may_reap(self.outage.steady_since):
             reaped = self._reaper.reap()
             if reaped.given_back:
                 self._signals.tell(Kind.WAITING)
@@ -282,7 +319,7 @@ class Runtime:
                 self._tidied = monotonic
                 self._reaper.tidy()
             # not below: who may not reap yet asks nothing, and knows nothing of the database
-            self._outage.succeeded()
+            self.outage.succeeded()
         if self._feed is not None and self._executing is not None:
             self._feed.still(self._executing.runs.ids())
         return REAP_SECONDS
@@ -305,6 +342,7 @@ class Runtime:
             stop = self._clock.monotonic() + _ENDING_SECONDS
             while executing.runs.executing() and self._clock.monotonic() < stop:
                 self._pause()
+        assert self._writer is not None
         recorded = self._writer.close(max(1.0, self._left()))
         executing.stop(1.0)
         return recorded and not executing.runs.executing()
@@ -333,7 +371,7 @@ class Runtime:
         """Hand back what never began, and be gone for the others at once."""
         executing = self._executing
         try:
-            self._keeper.leave(*(([], []) if executing is None else executing.held()))
+            self.keeper.leave(*(([], []) if executing is None else executing.held()))
         except Temporary as error:
             log.warning("leaving the database's leases to end by themselves: %s", error.message)
 

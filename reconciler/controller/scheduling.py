@@ -126,9 +126,11 @@ class Scheduling:
     def _announce(self, claimed: Claimed) -> None:
         if not self._announcer.heard:
             return
+        now = self._clock.now()
         for row in (*claimed.waiting, *claimed.skipped):
             task, server = claimed.names[row.task_id]
             waiting = row.reason is None
+            late = (now - row.due_at).total_seconds() if waiting else None
             self._announcer.tell(
                 Event(
                     EventKind.CLAIMED if waiting else EventKind.SKIPPED,
@@ -139,5 +141,6 @@ class Scheduling:
                     row.scheduled_for,
                     state=State.WAITING if waiting else State.SKIPPED,
                     reason=row.reason,
+                    late=late,
                 )
             )

@@ -8,17 +8,23 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from reconciler.clock import Clock
+from reconciler.controller.health import Health
 from reconciler.controller.loop import Loop
-from reconciler.controller.outage import Outage
 from reconciler.controller.publishing import Publisher
 from reconciler.controller.reconcile import Reconciler
 from reconciler.controller.runtime import DRAIN_SECONDS, Runtime
+from reconciler.controller.survey import Survey
 from reconciler.controller.watch import Watcher
 from reconciler.controller.webhook import Push
 from reconciler.errors import Temporary
 
 _PASS_SECONDS = 5.0
 """How long the end waits for a reconcile that is under way; its transaction is whole or not at all."""
+
+
+_LOOK_SECONDS = 900.0
+"""How long one look at a source may take: a first clone of a large repository over a slow line, then an
+apply."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,18 +50,22 @@ class Service:
         clock: Clock,
         end: threading.Event,
         publisher: Publisher | None = None,
+        survey: Survey | None = None,
     ) -> None:
         """``end`` is set when it is to end, also for reconcilers that look at a slow source."""
         self.runtime = runtime
         self._end = end
-        outage = Outage(clock)
+        outage = runtime.outage
+        self.survey = survey
+        self.health = Health(runtime, clock, survey)
         self._kept: list[_Kept] = []
-        self._publisher = publisher
+        self.publisher = publisher
         self._publishing = None if publisher is None else Loop("publish", publisher.step, clock, outage)
         self._watchers: list[Watcher] = []
         for reconciler in reconcilers:
             source = reconciler.source
-            kept = _Kept(reconciler, Loop(f"reconcile {source.label}", reconciler.step, clock, outage))
+            loop = Loop(f"reconcile {source.label}", reconciler.step, clock, outage, patience=_LOOK_SECONDS)
+            kept = _Kept(reconciler, loop)
             self._kept.append(kept)
             if source.watched is not None:
                 git = source.place is not None
@@ -70,6 +80,13 @@ class Service:
             watcher.start()
         if self._publishing is not None:
             self._publishing.start()
+        if self.survey is not None:
+            self.survey.start()
+        self.health.begun()
+
+    @property
+    def reconcilers(self) -> list[Reconciler]:
+        return [kept.reconciler for kept in self._kept]
 
     def pushed(self, push: Push) -> list[str]:
         """A forge told of a push: look now. The labels of the sources concerned."""
@@ -81,6 +98,9 @@ class Service:
     def stop(self, seconds: float = DRAIN_SECONDS, *, finish: bool = True) -> bool:
         """See ``Runtime.stop``; nothing is applied any more when the runs are drained."""
         self._end.set()
+        self.health.ending()
+        if self.survey is not None:
+            self.survey.stop(0.0)
         for kept in self._kept:
             kept.loop.end()
         for kept in self._kept:
@@ -94,9 +114,9 @@ class Service:
 
     def _publish_last(self) -> None:
         """The page says how everything ended."""
-        if self._publisher is None or self._publishing is None:
+        if self.publisher is None or self._publishing is None:
             return
         self._publishing.end()
         self._publishing.join(_PASS_SECONDS)
         with suppress(Temporary):
-            self._publisher.step()
+            self.publisher.step()

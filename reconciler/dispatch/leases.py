@@ -65,12 +65,21 @@ class Keeper:
         self._ids = ids
         self._worker = worker
         self._warned = False
+        self.renewed_at = clock.monotonic()
+        """The monotonic second before the last renewal that came through."""
+        self.numbered = True
+        """Whether the node number is ours, as of then."""
 
     def renew(self, executions: Sequence[int]) -> StillHeld:
         """One transaction for all; which ``executions`` are still ours, and which are to be cancelled."""
-        still, offset, numbered = self._db.transact(lambda connection: self._renew(connection, executions))
-        if not numbered:
+        before = self._clock.monotonic()
+        still, offset, self.numbered = self._db.transact(
+            lambda connection: self._renew(connection, executions)
+        )
+        if not self.numbered:
             self._ids.replace()
+            self.numbered = True
+        self.renewed_at = before
         if abs(offset) > CLOCK_OFF and not self._warned:
             log.warning("our clock differs from the database's by %.1f s; slots are due by ours", offset)
         self._warned = abs(offset) > CLOCK_OFF

@@ -102,6 +102,12 @@ class Executors:
         """From now on tell ``heard`` what came of going to each server; it must return at once."""
         self._heard = heard
 
+    def connections(self) -> dict[str, int]:
+        """How many ssh connections are in each state, see `Connections.states`; empty before the first."""
+        with self._lock:
+            connections = self._connections
+        return {} if connections is None else connections.states()
+
     def stop(self, why: str, grace: float | None = None) -> None:
         """Cancel every run, present and future; their outcomes come from `run` as ever."""
         with self._lock:

@@ -56,6 +56,15 @@ class SpoolKeeper:
             )
         self._thread.start()
 
+    @property
+    def full(self) -> bool:
+        """Whether the disk took nothing when it was last asked."""
+        return self._full_told
+
+    @property
+    def alive(self) -> bool:
+        return self._thread.is_alive()
+
     def away(self, away: bool) -> None:
         """Whether the database is known to take nothing."""
         if self._away != away:

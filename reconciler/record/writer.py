@@ -106,6 +106,16 @@ class Writer(threading.Thread):
         """Ends that are neither in the database nor in the spool yet."""
         return self._pending.ends
 
+    @property
+    def spool_full(self) -> bool:
+        """Whether the disk took nothing when it was last asked: records wait in memory."""
+        return self._keeper.full
+
+    @property
+    def well(self) -> bool:
+        """Whether its two threads live."""
+        return self.is_alive() and self._keeper.alive
+
     def start(self) -> None:
         """Begin to write, first what ended processes left in the spool."""
         self._keeper.start()

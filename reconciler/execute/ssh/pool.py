@@ -131,6 +131,24 @@ class Connections:
         connection = None if line is None else line.connection
         return connection is not None and connection.usable
 
+    def states(self) -> dict[str, int]:
+        """How many servers' connections are ``open``, ``dialling`` or ``broken`` (the last dial failed).
+
+        Never waits for a dial.
+        """
+        with self._lock:
+            lines = tuple(self._lines.values())
+        found = {"open": 0, "dialling": 0, "broken": 0}
+        for line in lines:
+            connection = line.connection
+            if connection is not None and connection.usable:
+                found["open"] += 1
+            elif line.dialling.locked():
+                found["dialling"] += 1
+            elif line.fault is not None:
+                found["broken"] += 1
+        return found
+
     def extra(self, hops: tuple[Hop, ...], patience: Patience, done: Done = quiet) -> Connection:
         """A new connection for one user, closed when that one releases it. Raises as `borrow` does.
 
