@@ -180,6 +180,8 @@ class DurableRun:
             if start:
                 self.starts += 1
                 self._sent_at = self._sent_at or self.clock.now()
+                # its time begins on the host; until that says so it has a while more
+                self._deadline = self.clock.monotonic() + self._spec.timeout + ANSWER_SECONDS
                 shell.send(begin_script(self.job, self.secrets, mark, self.trash))
             else:
                 offsets = self._intakes.stdout.offset, self._intakes.stderr.offset
@@ -237,7 +239,7 @@ class DurableRun:
         if self._ending is None:
             until.append(self._deadline)
         elif self._ended_at is not None:
-            until.append(self._ended_at + SETTLE_SECONDS + 0.1)
+            until.append(max(self._ended_at, self._heard_at) + SETTLE_SECONDS + 0.1)
         elif self._ending.result is not None:
             until.append(self._end_again_at)
         return max(0.0, min(until) - now)
@@ -358,7 +360,7 @@ class DurableRun:
             return False
         result = self._ending.result
         assert result is not None
-        return bool(result.left) or now - self._ended_at > SETTLE_SECONDS
+        return bool(result.left) or now - max(self._ended_at, self._heard_at) > SETTLE_SECONDS
 
     def _verified(self, found: Found) -> Ending | None:
         """What came of ending it, if anybody did, after a look that nothing of it is left."""
