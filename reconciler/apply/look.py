@@ -37,7 +37,7 @@ def survey(db: Database, desired: DesiredState, now: datetime, targets: Sequence
         observed = observe(connection, desired.project, desired.formerly)
         plan = make_plan(desired, observed, targets=targets)
         own = observed.project.id if observed.project else None
-        measured = measure(connection, plan.task_ids(), busy_servers(plan, observed), own)
+        measured = measure(connection, plan.task_ids(), busy_servers(plan, observed), own, now)
     return Surveyed(with_effects(plan, desired, observed, now, measured), observed)
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from datetime import date, datetime
+from functools import lru_cache
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, StrictStr, model_validator
+from pydantic import AfterValidator, Field, StrictStr, TypeAdapter, model_validator
 from pydantic_core import PydanticCustomError
 
 from reconciler.model.base import LabelKey, Labels, Model, declared
+from reconciler.model.canonical import canonical_json
 from reconciler.model.names import Name
 from reconciler.model.zone import TimeZone
 
@@ -144,6 +146,21 @@ class CalendarDeclaration(Model):
     kind: Literal["Calendar"]
     metadata: CalendarMetadata
     spec: CalendarSpec = CalendarSpec()
+
+
+def read_calendars(value: Any) -> tuple[Calendar, ...]:
+    """``spec.calendars`` of a document (None: it has none); raises ValueError for what a hand has spoilt."""
+    if not value:
+        return ()
+    try:
+        return _read(canonical_json(value))
+    except TypeError as error:
+        raise ValueError("the calendars cannot be read") from error
+
+
+@lru_cache(maxsize=1024)
+def _read(text: str) -> tuple[Calendar, ...]:
+    return TypeAdapter(tuple[Calendar, ...]).validate_json(text)
 
 
 def calendar_document(declaration: CalendarDeclaration) -> dict[str, Any]:

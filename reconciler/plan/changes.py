@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from reconciler.model.enums import Kind
+from reconciler.model.measured import Suspended
 from reconciler.model.project import ProjectSpec
 from reconciler.model.state import (
     Commit,
@@ -71,7 +72,8 @@ class Effect:
     ``overlap_per_day`` is how many runs a day come due while an earlier one is still in progress if each
     takes the task's average time, None where that is not known. ``busiest_minute`` is of the
     server, with this project's runs, in the next 24 hours after the change. ``running`` are
-    executions that finish under the old generation. ``shifted`` only for servers.
+    executions that finish under the old generation. ``shifted`` only for servers. ``suspended``: the
+    task does not run now, whatever its schedule says.
     """
 
     before: Times = Times()
@@ -81,6 +83,7 @@ class Effect:
     busiest_minute: tuple[datetime, int] | None = None
     running: tuple[int, ...] = ()
     shifted: tuple[Shift, ...] = ()
+    suspended: Suspended | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,6 +87,7 @@ class _Effects:
             overlap_per_day=self._overlap(after, average),
             busiest_minute=self._busiest_minute(server),
             running=self._measured.running.get(row.id, ()) if row is not None else (),
+            suspended=self._measured.suspension_of(None if row is None else row.id),
         )
 
     def _timing_before(self, row: ObservedTask) -> Timing | None:
@@ -110,14 +111,14 @@ class _Effects:
         shifted: list[Shift] = []
         for row in self._state.rows_on(change.row.id):
             timing = self._timing_before(row)
-            before += self._table.runs_per_day(timing.schedule) if timing else 0
+            before += self._table.runs_per_day(timing) if timing else 0
             running += self._measured.running.get(row.id, ())
             if change.action is Action.RENAME and timing is not None and timing.keyed:
                 shifted += self._shift(row, timing, change.name)
         if change.desired is not None and self._enabled.get(change.name, True):
             for name, document in self._state.tasks_on(change.name):
                 moved = timing_of(document, address(name, change.name))
-                after += self._table.runs_per_day(moved.schedule) if moved else 0
+                after += self._table.runs_per_day(moved) if moved else 0
         return Effect(
             before=Times(rounded(before)),
             after=Times(rounded(after)),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
+from reconciler.model.measured import Suspended
 from reconciler.plan.changes import Action, Effect, Plan, Times
 from reconciler.plan.groups import Group
 from reconciler.plan.words import clock_of, count, day_of, fires, number, printable, some, zone_or_utc
@@ -31,6 +33,7 @@ def notes(group: Group) -> Iterator[Note]:
     if not effects:
         return
     first = effects[0]
+    yield from _suspended(group, effects)
     yield from _per_day(effects)
     if _moved(first):
         yield from _next_fires(group, first)
@@ -43,6 +46,20 @@ def notes(group: Group) -> Iterator[Note]:
         verb = "finishes" if len(running) == 1 else "finish"
         spec = "still" if group.action is Action.DELETE else "under the old generation"
         yield Note("running now", f"{ids}: {verb} {spec}")
+
+
+def _suspended(group: Group, effects: list[Effect]) -> Iterator[Note]:
+    """Who keeps it from running at present, for a plan promises runs that will not be."""
+    found = Counter(_pause_words(effect.suspended) for effect in effects if effect.suspended is not None)
+    for words, times in found.items():
+        many = f"{times:,} of {len(group.members):,}, " if times < len(group.members) else ""
+        yield Note("suspended now", many + words, warns=True)
+
+
+def _pause_words(found: Suspended) -> str:
+    what = {"task": "", "project": "with its project, "}.get(found.of, "with everything, ")
+    until = "until it is resumed" if found.until is None else f"until {found.until:%Y-%m-%d %H:%M} UTC"
+    return printable(f"{what}by {found.by} {until}: {found.reason}")
 
 
 def _moved(effect: Effect) -> bool:
@@ -71,7 +88,9 @@ def _plain(value: float) -> float:
 
 
 def _next_fires(group: Group, effect: Effect) -> Iterator[Note]:
-    where = f" on {group.servers[0]}" if len(group.members) > 1 and group.servers else ""
+    where = ""
+    if len(group.members) > 1 and group.servers:
+        where = f" of {group.addresses[0]}" if group.several_tasks else f" on {group.servers[0]}"
     if effect.before.next_fires:
         yield Note(f"next fires{where}, before", fires(effect.before))
     if effect.after.next_fires:

@@ -8,7 +8,7 @@ from typing import Any
 from reconciler.model.enums import Kind
 from reconciler.plan.changes import Action, Change, Drift, FieldChange, Plan
 from reconciler.plan.effects import labels_width, notes
-from reconciler.plan.groups import Group
+from reconciler.plan.groups import CALENDARS, Group
 from reconciler.plan.words import (
     INLINE,
     count,
@@ -75,7 +75,9 @@ def _title(group: Group) -> str:
 
 
 def _body(group: Group, pen: Pen) -> Iterator[str]:
-    if len(group.members) > 1:
+    if group.several_tasks:
+        yield pen(some(group.addresses, _MOST_SERVERS), DIM)
+    elif len(group.members) > 1:
         yield pen(f"on {some(group.servers, _MOST_SERVERS)}", DIM)
     if group.reason:
         yield pen(printable(group.reason), DIM)
@@ -91,7 +93,7 @@ def _fields(group: Group, pen: Pen) -> Iterator[str]:
     one = group.first
     if isinstance(one, Drift) and not fields:
         yield pen(_wordless(one), DIM)
-    plain = {name: change for name, change in fields.items() if not _is_long(change)}
+    plain = {name: change for name, change in fields.items() if name != CALENDARS and not _is_long(change)}
     column = max((width(short(name)) for name in plain), default=0)
     for name, change in fields.items():
         if name in plain:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from reconciler.model.instant import rfc3339
+from reconciler.model.measured import Suspended
 from reconciler.plan.changes import Change, Drift, Effect, Fields, Guard, Plan, Times
 
 FORMAT = 1
@@ -93,6 +94,7 @@ def effect_shape(effect: Effect | None) -> dict[str, Any] | None:
         "overlapPerDay": effect.overlap_per_day,
         "busiestMinute": None if busiest is None else {"at": rfc3339(busiest[0]), "runs": busiest[1]},
         "running": [str(execution) for execution in effect.running],
+        "suspended": _suspended(effect.suspended),
         "shifted": [
             {
                 "name": shift.name,
@@ -100,6 +102,19 @@ def effect_shape(effect: Effect | None) -> dict[str, Any] | None:
             }
             for shift in effect.shifted
         ],
+    }
+
+
+def _suspended(found: Suspended | None) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    until = None if found.until is None else rfc3339(found.until)
+    return {
+        "of": found.of,
+        "by": found.by,
+        "reason": found.reason,
+        "since": rfc3339(found.since),
+        "until": until,
     }
 
 

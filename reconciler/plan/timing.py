@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from itertools import islice
 from zoneinfo import ZoneInfo
 
+from reconciler.model.calendar import read_calendars
 from reconciler.model.canonical import Document
 from reconciler.model.enums import Concurrency, Dst
 from reconciler.model.quantity import parse_duration
@@ -17,6 +20,7 @@ from reconciler.plan.changes import Times
 from reconciler.schedule.base import Schedule
 from reconciler.schedule.every import EverySchedule
 from reconciler.schedule.expression import parse
+from reconciler.schedule.forbidden import FAR, Forbidden, allowed_slots, forbidden_by
 from reconciler.schedule.stable import jitter_offset
 
 FIRES = 5
@@ -32,12 +36,16 @@ _CYCLE_DAYS = (_CYCLE[1] - _CYCLE[0]).days
 _WEEK = datetime(2001, 1, 1, tzinfo=UTC), datetime(2001, 1, 8, tzinfo=UTC)
 _WEEK_SECONDS = 7 * 86_400
 _YEAR = timedelta(days=365)
+_TICK = timedelta(microseconds=1)
 _MANY = 5 * MINUTES
 """Slots in 24 hours above which minutes are counted instead of slots walked."""
 
 
 _HASHED = re.compile(r"(?<![A-Za-z@])H(?![A-Za-z])", re.IGNORECASE | re.ASCII)
 """An ``H`` that is no part of a name."""
+
+
+_Windows = tuple[Forbidden, str, Dst, timedelta] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +60,13 @@ class Timing:
     concurrency: Concurrency
     keyed: bool
     """Whether another name or server would give other times: an ``H`` in the schedule, or a jitter."""
+    forbidden: Forbidden | None = None
+    """What its calendars forbid."""
+
+    @property
+    def windows(self) -> _Windows:
+        """What besides the schedule itself decides which of its slots run."""
+        return None if self.forbidden is None else (self.forbidden, self.zone_name, self.dst, self.jitter)
 
 
 @cache
@@ -78,6 +93,7 @@ def timing_of(document: Document, key: str) -> Timing | None:
             jitter=jitter_offset(key, seconds),
             concurrency=Concurrency(spec.get("concurrency", _default("concurrency"))),
             keyed=seconds > 0 or _HASHED.search(expression) is not None,
+            forbidden=forbidden_by(read_calendars(spec.get("calendars"))),
         )
     except (ValueError, TypeError, AttributeError):
         return None
@@ -89,36 +105,39 @@ class Timetable:
     def __init__(self, now: datetime) -> None:
         self._now = now
         self._minute = now.replace(second=0, microsecond=0)
-        self._fires: dict[tuple[Schedule, str, Dst], tuple[datetime, ...]] = {}
-        self._per_day: dict[Schedule, float] = {}
+        self._fires: dict[tuple[Schedule, str, Dst, _Windows], tuple[datetime, ...]] = {}
+        self._per_day: dict[tuple[Schedule, _Windows], float] = {}
         self._dst: dict[tuple[Schedule, str, Dst], tuple[tuple[datetime, str], ...]] = {}
-        self._days: dict[tuple[Schedule, str, Dst, int], tuple[tuple[int, int], ...]] = {}
-        self._weeks: dict[Schedule, tuple[int, ...]] = {}
-        self._overlaps: dict[tuple[Schedule, float, Concurrency], float] = {}
+        self._days: dict[tuple[Schedule, str, Dst, int, _Windows], tuple[tuple[int, int], ...]] = {}
+        self._weeks: dict[tuple[Schedule, _Windows], tuple[int, ...]] = {}
+        self._overlaps: dict[tuple[Schedule, _Windows, float, Concurrency], float] = {}
 
     def times(self, timing: Timing | None) -> Times:
         """Runs on an ordinary day and the next due times."""
         if timing is None:
             return Times()
-        return Times(self.runs_per_day(timing.schedule), self.next_fires(timing), timing.zone_name)
+        return Times(self.runs_per_day(timing), self.next_fires(timing), timing.zone_name)
 
     def next_fires(self, timing: Timing) -> tuple[datetime, ...]:
-        """The first due times of a spec that begins now: as an apply computes them."""
-        key = timing.schedule, timing.zone_name, timing.dst
+        """The first due times of a spec that begins now, as an apply computes them; no forbidden ones."""
+        key = timing.schedule, timing.zone_name, timing.dst, timing.windows
         slots = self._fires.get(key)
         if slots is None:
             slots = self._fires[key] = self._slots(timing)
         return tuple(slot + timing.jitter for slot in slots) if timing.jitter else slots
 
-    def runs_per_day(self, schedule: Schedule) -> float:
-        """The mean over 28 years without clock changes, to three or more digits."""
-        found = self._per_day.get(schedule)
+    def runs_per_day(self, timing: Timing) -> float:
+        """The mean over 28 years without clock changes, to three or more digits; less the share that
+        calendars forbid in the coming year."""
+        key = timing.schedule, timing.windows
+        found = self._per_day.get(key)
         if found is None:
+            schedule = timing.schedule
             if isinstance(schedule, EverySchedule):
                 mean = 86_400 / schedule.seconds
             else:
                 mean = schedule.count_between(*_CYCLE, _UTC, Dst.CRON) / _CYCLE_DAYS
-            found = self._per_day[schedule] = rounded(mean)
+            found = self._per_day[key] = rounded(mean * self._share(timing))
         return found
 
     def dst_events(self, timing: Timing) -> tuple[tuple[datetime, str], ...]:
@@ -133,7 +152,7 @@ class Timetable:
     def minutes(self, timing: Timing) -> tuple[tuple[int, int], ...]:
         """Minutes of the next 24 hours (0 is the present one) in which it is due, and how often in each."""
         shift = int(timing.jitter.total_seconds()) // 60
-        key = timing.schedule, timing.zone_name, timing.dst, shift
+        key = timing.schedule, timing.zone_name, timing.dst, shift, timing.windows
         found = self._days.get(key)
         if found is None:
             found = self._days[key] = self._count_minutes(timing, shift)
@@ -149,14 +168,28 @@ class Timetable:
         Counted over an ordinary week. A run that ``forbid`` skips does not keep others waiting; with
         ``queue`` one waits; with ``allow`` and ``replace`` each begins.
         """
-        key = timing.schedule, seconds, timing.concurrency
+        key = timing.schedule, timing.windows, seconds, timing.concurrency
         found = self._overlaps.get(key)
         if found is None:
-            week = self._week(timing.schedule)
+            week = self._week(timing)
             found = self._overlaps[key] = rounded(overlaps(week, seconds, timing.concurrency) / 7)
         return found
 
+    def _share(self, timing: Timing) -> float:
+        """The part of the coming year's slots that no calendar forbids."""
+        forbidden, shift = timing.forbidden, timing.jitter
+        if forbidden is None:
+            return 1
+        ranges = [(self._now, self._now + _YEAR), *forbidden.open_between(self._now, self._now + _YEAR)]
+        total, *left = (
+            timing.schedule.count_between(start - shift, end - shift, timing.zone, timing.dst)
+            for start, end in ranges
+        )
+        return sum(left) / total if total else 1
+
     def _slots(self, timing: Timing) -> tuple[datetime, ...]:
+        if timing.forbidden is not None:
+            return tuple(islice(_allowed(timing, self._now, self._now + FAR), FIRES))
         slots: list[datetime] = []
         at: datetime | None = self._now
         while at is not None and len(slots) < FIRES:
@@ -174,23 +207,39 @@ class Timetable:
             minute = timedelta(minutes=1)
             for index in range(MINUTES):
                 begin = start + index * minute
+                if timing.forbidden is not None and timing.forbidden.at(begin + timing.jitter) is not None:
+                    continue
                 counts[index] = schedule.count_between(begin, begin + minute, where, dst)
         else:
             for slot in schedule.between(start, end, where, dst):
+                if timing.forbidden is not None and timing.forbidden.at(slot + timing.jitter) is not None:
+                    continue
                 index = int((slot - start).total_seconds()) // 60
                 counts[index] = counts.get(index, 0) + 1
         return tuple(counts.items())
 
-    def _week(self, schedule: Schedule) -> tuple[int, ...]:
-        found = self._weeks.get(schedule)
+    def _week(self, timing: Timing) -> tuple[int, ...]:
+        schedule, key = timing.schedule, (timing.schedule, timing.windows)
+        found = self._weeks.get(key)
         if found is None:
-            if isinstance(schedule, EverySchedule):
+            if timing.forbidden is not None:
+                # in its own zone, because the windows have theirs
+                allowed = _allowed(timing, _WEEK[0] - timing.jitter - _TICK, _WEEK[1])
+                found = tuple(int((slot - _WEEK[0]).total_seconds()) for slot in allowed)
+            elif isinstance(schedule, EverySchedule):
                 found = tuple(range(0, _WEEK_SECONDS, schedule.seconds))
             else:
                 slots = schedule.between(*_WEEK, _UTC, Dst.CRON)
                 found = tuple(int((slot - _WEEK[0]).total_seconds()) for slot in slots)
-            self._weeks[schedule] = found
+            self._weeks[key] = found
         return found
+
+
+def _allowed(timing: Timing, after: datetime, until: datetime) -> Iterator[datetime]:
+    assert timing.forbidden is not None
+    return allowed_slots(
+        timing.schedule, timing.zone, timing.dst, timing.jitter, timing.forbidden, after, until
+    )
 
 
 def overlaps(week: tuple[int, ...], seconds: float, concurrency: Concurrency) -> int:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Connection, literal_column, or_, select, true, union_all
 
 from reconciler.model.canonical import Document
 from reconciler.model.execution import Status
-from reconciler.model.measured import Measured
+from reconciler.model.measured import Measured, Suspended
 from reconciler.store.bulk import chunks
 from reconciler.store.handmade import Columns
+from reconciler.store.listing import suspensions
 from reconciler.store.rows import task_document
 from reconciler.store.tables import Execution, Task
 from reconciler.store.types import LongText
@@ -32,17 +33,39 @@ def measure(
     task_ids: Iterable[int],
     server_ids: Iterable[int] = (),
     project_id: int | None = None,
+    now: datetime | None = None,
 ) -> Measured:
     """How long these tasks take, which of their runs are in progress, what others have on these servers.
 
     Of very many tasks, the first ones. ``project_id`` is whose tasks are no others'; None: all are.
+    Suspensions are those in force at ``now``; None: they are not asked for.
     """
     ids = sorted(set(task_ids))[:MOST]
+    own, everyone = ({}, None) if now is None else _suspended(connection, project_id, now)
     return Measured(
         average_seconds=_averages(connection, ids),
         running=_running(connection, ids),
         others=_others(connection, sorted(server_ids), project_id),
+        suspended=own,
+        all_suspended=everyone,
     )
+
+
+def _suspended(
+    connection: Connection, project_id: int | None, now: datetime
+) -> tuple[dict[int, Suspended], Suspended | None]:
+    """Of a task's own suspensions, and of those that hold for all, the ones that end last."""
+    own: dict[int, Suspended] = {}
+    everyone: list[Suspended] = []
+    found = [item for item in suspensions(connection, now) if item.since <= now]
+    for item in sorted(found, key=lambda item: item.until or datetime.max.replace(tzinfo=UTC)):
+        of = "task" if item.task_id is not None else "project" if item.project_id is not None else "all"
+        said = Suspended(of, item.by, item.reason, item.since, item.until)
+        if item.task_id is not None:
+            own[item.task_id] = said
+        elif item.project_id in (None, project_id):
+            everyone.append(said)
+    return own, everyone[-1] if everyone else None
 
 
 def _averages(connection: Connection, ids: Sequence[int]) -> dict[int, float]:

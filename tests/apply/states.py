@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -59,16 +59,17 @@ def task(
     at: tuple[str, int] = ("tasks.yaml", 1),
     formerly: str | None = None,
     metadata: dict[str, Any] | None = None,
+    calendars: Sequence[dict[str, Any]] = (),
     **spec: Any,
 ) -> DesiredTask:
-    """A declared row of a task; ``spec`` in the manifest's words."""
+    """A declared row of a task; ``spec`` in the manifest's words, ``calendars`` as documents hold them."""
     written = {
         "apiVersion": "reconciler/v1",
         "kind": "Task",
         "metadata": {"name": name, **(metadata or {})},
         "spec": {"server": on, "command": f"echo {name}", **spec},
     }
-    document = task_document(TaskDeclaration.model_validate(written))
+    document = task_document(TaskDeclaration.model_validate(written), calendars=calendars)
     old, _, place = (formerly or "").partition("@")
     definition = Definition(document, document_hash(document))
     return DesiredTask(name, on, definition, Origin(*at), old or None, place or None)
