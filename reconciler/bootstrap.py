@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from reconciler.controller.sources import TreeSource
     from reconciler.execute.doctor import Doctor
     from reconciler.execute.executors import Executors
+    from reconciler.notify.delivery import Delivery
     from reconciler.record.archive import Archives
     from reconciler.record.prune import Pruner
     from reconciler.store.engine import Database
@@ -238,6 +239,27 @@ def publisher(db: Database, settings: Settings, clock: Clock, path: Path | None)
     return Publisher(path, lambda: status_page(db, form, clock.now(), late_after), clock)
 
 
+def deliveries(db: Database, settings: Settings, clock: Clock, owner: str) -> list[Delivery]:
+    """What brings messages to the targets of the settings. Raises SettingsInvalid without Apprise."""
+    from reconciler.notify import through_apprise
+    from reconciler.notify.delivery import Delivery, Sender
+    from reconciler.notify.webhook import Webhook
+
+    def value(given: str | Mapping[str, str] | None) -> Callable[[], str]:
+        return lambda: given if isinstance(given, str) else secret(settings, given) or ""
+
+    found = []
+    for name, target in sorted(settings.notify.items()):
+        sender: Sender
+        if target.webhook is not None:
+            sender = Webhook(value(target.webhook), value(target.secret), clock)
+        else:
+            through_apprise.require()
+            sender = through_apprise.Apprise(value(target.url))
+        found.append(Delivery(db, clock, random.Random(), owner, name, sender))
+    return found
+
+
 def service(
     db: Database,
     settings: Settings,
@@ -299,4 +321,12 @@ def service(
         for source in sources
     ]
     survey = None if settings.listen is None else Survey(db, clock, runtime.outage)
-    return Service(runtime, reconcilers, clock, end, publisher(db, settings, clock, write_to), survey)
+    return Service(
+        runtime,
+        reconcilers,
+        clock,
+        end,
+        publisher(db, settings, clock, write_to),
+        survey,
+        deliveries(db, settings, clock, runtime.owner) if schedule else (),
+    )

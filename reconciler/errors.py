@@ -10,6 +10,7 @@
     │   ├── ArchiveUnavailable           the place of whole outputs cannot be used; no run fails for it
     │   ├── SpoolFull                    this machine's disk takes no more records
     │   ├── SourceUnavailable            a repository that does not answer
+    │   ├── NotDelivered                 a target of notifications did not take a message
     │   └── LockHeld                     someone else applies this project          exit 5
     └── Permanent                        retrying changes nothing: tell the person
         ├── UsageError                   wrong arguments                            exit 64
@@ -105,6 +106,12 @@ class SourceUnavailable(Temporary):
     """A repository does not answer; the last good state goes on."""
 
     code = "source-unavailable"
+
+
+class NotDelivered(Temporary):
+    """A target of notifications did not take a message; nothing of its URL is in the words."""
+
+    code = "not-delivered"
 
 
 class LockHeld(Temporary):

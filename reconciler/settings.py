@@ -15,6 +15,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from reconciler.errors import SettingsInvalid
+from reconciler.model.enums import NotifyOn
+from reconciler.model.notification import Target
 from reconciler.model.quantity import format_duration, format_size, parse_duration, parse_size
 
 PREFIX = "RECONCILER_"
@@ -73,7 +75,7 @@ class Settings:
     log: str = "text"
     providers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Secret providers: name → command; the secret's name is appended as the last argument."""
-    notify: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    notify: Mapping[str, Target] = field(default_factory=dict)
     """[notify.NAME] tables."""
     git: Mapping[str, GitTable] = field(default_factory=dict)
     """[git.NAME] tables."""
@@ -251,7 +253,7 @@ def load_settings(
     for name in _TABLES:
         origins[name] = str(path) if name in table else "default"
     values["providers"] = _providers(table.get("providers", {}), problems)
-    values["notify"] = _tables(table.get("notify", {}), problems)
+    values["notify"] = _targets(table.get("notify", {}), problems)
     values["git"] = _git_tables(table.get("git", {}), problems)
     values["secret_names"] = tuple(
         sorted(name.removeprefix(SECRET_PREFIX) for name in environment if name.startswith(SECRET_PREFIX))
@@ -288,11 +290,92 @@ def _providers(table: object, problems: list[str]) -> dict[str, tuple[str, ...]]
     return found
 
 
-def _tables(table: object, problems: list[str]) -> dict[str, Mapping[str, Any]]:
+def _url(value: object) -> str | Mapping[str, str]:
+    """As it stands, or a reference to it; nothing of it is quoted, it may hold a token."""
+    if not isinstance(value, str):
+        return _reference(value)
+    if not urlsplit(_text(value)).scheme:
+        raise ValueError('an Apprise URL, such as mailtos://…, or its reference {env = "NAME"} is expected')
+    return value
+
+
+def _webhook(value: object) -> str | Mapping[str, str]:
+    if not isinstance(value, str):
+        return _reference(value)
+    check_webhook(value)
+    return value
+
+
+def check_webhook(url: str) -> None:
+    """Raises ValueError, which quotes nothing of it, unless messages may be posted there."""
+    parts = urlsplit(url)
+    try:
+        port = parts.port
+    except ValueError:
+        # its words quote the URL
+        port = 0
+    here = parts.hostname in ("127.0.0.1", "::1", "localhost")
+    if parts.scheme != "https" and not (parts.scheme == "http" and here):
+        raise ValueError("an https:// URL is expected (http:// only for this machine)")
+    if not parts.hostname or parts.username is not None or port == 0 or re.search(r"[\s\x00-\x1f]", url):
+        raise ValueError("an https:// URL with a host and without a user or blanks is expected")
+
+
+def _names(value: object) -> frozenset[str]:
+    if not isinstance(value, list) or not value or not all(isinstance(one, str) and one for one in value):
+        raise ValueError('a list of names is expected, such as ["billing"]')
+    return frozenset(value)
+
+
+def _events(value: object) -> frozenset[NotifyOn]:
+    known = {event.value for event in NotifyOn}
+    if not isinstance(value, list) or not value or not all(one in known for one in value):
+        raise ValueError(f"a list of events is expected: {', '.join(sorted(known))}")
+    return frozenset(NotifyOn(one) for one in value)
+
+
+_TARGET_PARSERS: dict[str, Callable[[object], Any]] = {
+    "url": _url,
+    "webhook": _webhook,
+    "secret": _reference,
+    "events": _events,
+    "projects": _names,
+}
+
+
+def _targets(table: object, problems: list[str]) -> dict[str, Target]:
     if not isinstance(table, dict) or not all(isinstance(value, dict) for value in table.values()):
         problems.append("notify: tables such as [notify.ops] are expected")
         return {}
-    return dict(table)
+    found: dict[str, Target] = {}
+    for name, given in table.items():
+        values = _table(f"notify.{name}", given, _TARGET_PARSERS, problems)
+        if not name.strip() or len(name) > 100:
+            problems.append(f"notify.{name[:40]}: a name has 1 to 100 characters")
+        elif ("url" in given) == ("webhook" in given):
+            problems.append(f"notify.{name}: one of `url` and `webhook` is expected")
+        elif ("webhook" in given) != ("secret" in given):
+            problems.append(f"notify.{name}: `secret` signs a `webhook`: both or neither are expected")
+        elif "projects" in given and "events" not in given:
+            problems.append(f"notify.{name}: `projects` says whose `events` are told: those are missing")
+        else:
+            found[name] = Target(**values)
+    return found
+
+
+def _table(
+    name: str, given: Mapping[str, Any], parsers: Mapping[str, Callable[[object], Any]], problems: list[str]
+) -> dict[str, Any]:
+    """The values of one table of the file that can be read."""
+    values: dict[str, Any] = {}
+    for key, raw in given.items():
+        try:
+            values[key] = parsers[key](raw)
+        except KeyError:
+            problems.append(f"{name}: unknown setting {key!r}; known are {', '.join(parsers)}")
+        except ValueError as error:
+            problems.append(f"{name}.{key}: {error}")
+    return values
 
 
 _GIT_PARSERS: dict[str, Callable[[object], Any]] = {
@@ -307,17 +390,10 @@ _GIT_PARSERS: dict[str, Callable[[object], Any]] = {
 def _git_tables(table: object, problems: list[str]) -> dict[str, GitTable]:
     found: dict[str, GitTable] = {}
     for name, given in table.items() if isinstance(table, dict) else ():
-        values: dict[str, Any] = {}
-        for key, raw in given.items() if isinstance(given, dict) else ():
-            try:
-                values[key] = _GIT_PARSERS[key](raw)
-            except KeyError:
-                problems.append(f"git.{name}: unknown setting {key!r}; known are {', '.join(_GIT_PARSERS)}")
-            except ValueError as error:
-                problems.append(f"git.{name}.{key}: {error}")
-        if "url" in values and values.keys() <= _GIT_PARSERS.keys():
+        values = _table(f"git.{name}", given if isinstance(given, dict) else {}, _GIT_PARSERS, problems)
+        if "url" in values:
             found[name] = GitTable(**values)
-        elif "url" not in values:
+        else:
             problems.append(f"git.{name}: `url` is missing, such as 'https://git.example/ops/'")
     return found
 

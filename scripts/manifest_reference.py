@@ -32,8 +32,6 @@ Friday), `#` (`TUE#2`: second Tuesday), `?` and `H` (a stable hash of `name@serv
 not run at the same minute); or they are `@hourly`, `@daily`, `@weekly`, `@monthly`, `@yearly`, or `@every
 10s` (1s to 31d, aligned to the epoch). What happens in the nights when clocks change is said by `dst` and
 explained in [ADR 0002](adr/0002-dst-rules.md).
-
-A field whose behaviour is still to come is refused with `not supported yet` unless it holds its default.
 """
 
 SECTIONS: tuple[tuple[str, str, type[BaseModel]], ...] = (

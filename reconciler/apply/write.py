@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from reconciler.apply.reschedule import NEVER, first_time, reschedule
 from reconciler.model.enums import Kind
 from reconciler.model.state import DesiredServer, DesiredTask, ObservedState
 from reconciler.plan.changes import Action, Change, Drift, Plan
-from reconciler.store import objects, outbox
+from reconciler.store import objects
 from reconciler.store.engine import Connection
 from reconciler.store.ids import ExecutionIds
 from reconciler.store.objects import Placed, Rewritten, Stamp
@@ -57,7 +56,6 @@ def write_plan(
     objects.after_holds_from(connection, _after_anew(writes, before, after), stamp.at)
     stopped = _stopped(before, after) | set(_deleted(plan, Kind.TASK))
     close_waiting(connection, stopped, touched.closed, stamp.at)
-    outbox.enqueue(connection, "applied", _message(plan, stamp), stamp.at)
 
 
 def _after_anew(
@@ -82,10 +80,6 @@ def _after_anew(
 
 def _stopped(before: Sequence[Timed], after: Sequence[Timed]) -> set[int]:
     return {old.task_id for old, new in zip(before, after, strict=True) if old.runnable and not new.runnable}
-
-
-def _message(plan: Plan, stamp: Stamp) -> dict[str, Any]:
-    return {"project": plan.project, "revision": stamp.revision_id, "summary": plan.summary()}
 
 
 def _rewrites(plan: Plan, keep_drift: bool) -> list[Change | Drift]:

@@ -125,7 +125,7 @@ class Runtime:
         self._reap_loop = Loop("reap", self._reap, clock, self.outage)
         if self._executing is not None:
             self._writer = Writer(
-                DatabaseLedger(db, clock, self._ids),
+                DatabaseLedger(db, clock, self._ids, self._settings.notify),
                 clock,
                 self._spool,
                 after=self._executing.recorded,

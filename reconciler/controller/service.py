@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from reconciler.clock import Clock
 from reconciler.controller.health import Health
 from reconciler.controller.loop import Loop
+from reconciler.controller.notifying import Notifying
 from reconciler.controller.publishing import Publisher
 from reconciler.controller.reconcile import Reconciler
 from reconciler.controller.runtime import DRAIN_SECONDS, Runtime
@@ -17,6 +18,7 @@ from reconciler.controller.survey import Survey
 from reconciler.controller.watch import Watcher
 from reconciler.controller.webhook import Push
 from reconciler.errors import Temporary
+from reconciler.notify.delivery import Delivery
 
 _PASS_SECONDS = 5.0
 """How long the end waits for a reconcile that is under way; its transaction is whole or not at all."""
@@ -51,6 +53,7 @@ class Service:
         end: threading.Event,
         publisher: Publisher | None = None,
         survey: Survey | None = None,
+        deliveries: Sequence[Delivery] = (),
     ) -> None:
         """``end`` is set when it is to end, also for reconcilers that look at a slow source."""
         self.runtime = runtime
@@ -61,6 +64,7 @@ class Service:
         self._kept: list[_Kept] = []
         self.publisher = publisher
         self._publishing = None if publisher is None else Loop("publish", publisher.step, clock, outage)
+        self._notifying = Notifying(deliveries, clock, outage)
         self._watchers: list[Watcher] = []
         for reconciler in reconcilers:
             source = reconciler.source
@@ -80,6 +84,7 @@ class Service:
             watcher.start()
         if self._publishing is not None:
             self._publishing.start()
+        self._notifying.start()
         if self.survey is not None:
             self.survey.start()
         self.health.begun()
@@ -109,6 +114,7 @@ class Service:
             with suppress(Temporary):
                 kept.reconciler.resign()
         recorded = self.runtime.stop(seconds, finish=finish)
+        self._notifying.stop()
         self._publish_last()
         return recorded
 

@@ -18,12 +18,11 @@ from reconciler.manifest.findings import Document, Findings
 from reconciler.manifest.messages import tell
 from reconciler.manifest.repair import NEEDED, STAND_IN, is_stand_in, repaired
 from reconciler.manifest.resolve import Scripts, with_defaults
-from reconciler.manifest.supported import not_yet
 from reconciler.manifest.text import Fault
 from reconciler.model.calendar import CalendarDeclaration
 from reconciler.model.canonical import Document as Canonical
 from reconciler.model.canonical import document_hash
-from reconciler.model.project import ProjectDeclaration, project_document
+from reconciler.model.project import ProjectDeclaration
 from reconciler.model.server import ServerDeclaration, server_document
 from reconciler.model.state import Definition
 from reconciler.model.task import TaskDeclaration, task_document
@@ -79,7 +78,6 @@ class Validator:
         """The tree's project; its defaults are below every object checked from now on."""
         declaration = self._model(ProjectDeclaration, document, document.value)
         if declaration is not None:
-            self._check_support(document, project_document(declaration.spec))
             if self._calendars is not None:
                 self._calendars.of_project(document, declaration.spec.calendars)
             self._findings.defaults = document
@@ -96,7 +94,6 @@ class Validator:
         if declaration is None:
             return None
         canonical = server_document(declaration)
-        self._check_support(document, canonical["spec"])
         definition = Definition(canonical, document_hash(canonical))
         return ServerEntry(document, declaration, definition, _labels_whole(document, declaration))
 
@@ -169,8 +166,7 @@ class Validator:
         if document.kind == "Task":
             self._finish_task(document, TaskDeclaration.model_validate(value))
         else:
-            canonical = server_document(ServerDeclaration.model_validate(value))
-            self._check_support(document, canonical["spec"])
+            ServerDeclaration.model_validate(value)
 
     def _finish_task(self, document: Document, declaration: TaskDeclaration) -> Canonical:
         """What the model cannot know; returns the canonical document."""
@@ -181,7 +177,6 @@ class Validator:
         canonical = task_document(declaration, text, calendars)
         if declaration.spec.schedule is not None:
             self._check_schedule(document, declaration.spec.schedule)
-        self._check_support(document, canonical["spec"])
         return canonical
 
     def _script(self, document: Document, file: str) -> str | None:
@@ -199,12 +194,6 @@ class Validator:
         if error is not None:
             fault = Fault(error.code, error.message, error.hint)
             self._findings.at(document, ("spec", "schedule"), fault, part=error.position)
-
-    def _check_support(self, document: Document, spec: Mapping[str, Any]) -> None:
-        for path, setting in not_yet(document.kind, spec):
-            hint = "leave it out: its default is in force"
-            fault = Fault("not-supported-yet", f"`{setting}` is not supported yet", hint)
-            self._findings.at(document, ("spec", *path), fault)
 
 
 def _is_incomplete(error: ErrorDetails) -> bool:

@@ -7,7 +7,9 @@ from datetime import datetime
 
 from reconciler.clock import Clock
 from reconciler.model.execution import Outcome, Reason, Status, Trigger
+from reconciler.model.notification import Targets
 from reconciler.record.batch import Ended, Recorded, Started
+from reconciler.record.telling import Telling
 from reconciler.schedule.retry import retry_at
 from reconciler.store import ends as store
 from reconciler.store.claims import NewExecution, insert_executions
@@ -22,10 +24,12 @@ SHARE_OF_PACKET = 4
 class DatabaseLedger:
     """Implements ``Ledger``."""
 
-    def __init__(self, db: Database, clock: Clock, ids: Ids) -> None:
+    def __init__(self, db: Database, clock: Clock, ids: Ids, targets: Targets | None = None) -> None:
+        """``targets``: who listens to events of whole projects; a task's own are in its spec."""
         self._db = db
         self._clock = clock
         self._ids = ids
+        self._telling = Telling(targets or {})
         self._max_bytes: int | None = None
 
     def max_bytes(self) -> int:
@@ -53,12 +57,14 @@ class DatabaseLedger:
         wanted = {end.job.execution_id: at for end in ends if (at := next_attempt(end)) is not None}
         tasks: dict[int, LockedTask] = {}
         opened: dict[int, OpenRow] = {}
+        watched = [end for end in ends if self._telling.concerns(end)]
         if wanted:
             # tasks first, as everywhere: a claim locks in this order too
             tasks = store.lock_tasks(
                 connection, [end.job.task_id for end in ends if end.job.execution_id in wanted]
             )
             ends = [end for end in ends if end.job.execution_id not in wanted or end.job.task_id in tasks]
+        if wanted or watched:
             opened = store.lock_open_rows(connection, [end.job.execution_id for end in ends])
         void = self._void(connection, ends)
         recorded = [Recorded(end.job, end.outcome, void=True) for end in void]
@@ -73,6 +79,9 @@ class DatabaseLedger:
         ]
         insert_executions(connection, retries, self._clock.now())
         due = {(retry.task_id, retry.scheduled_for): retry.due_at for retry in retries}
+        if watched:
+            final = [end for end in ends if (end.job.task_id, end.job.scheduled_for) not in due]
+            self._telling.tell(connection, final, opened, self._clock.now())
         return recorded + [
             Recorded(end.job, end.outcome, due.get((end.job.task_id, end.job.scheduled_for))) for end in ends
         ]

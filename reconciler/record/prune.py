@@ -208,7 +208,7 @@ class Pruner:
             moment = self._selection.now(connection) - timedelta(seconds=DELIVERED_SECONDS)
         while not self._stopping():
             with self._db.read() as connection:
-                ids = store.delivered_before(connection, moment, self._size.rows)
+                ids = store.settled_before(connection, moment, self._size.rows)
             if not ids:
                 return
             self._timed(partial(store.delete_messages, ids=ids), len(ids), done)

@@ -203,5 +203,5 @@ def preview(db: Database, clock: Clock) -> Pruned:
         cursor = tasks[-1].id
     with db.read() as connection:
         moment = selection.now(connection) - timedelta(seconds=DELIVERED_SECONDS)
-        found.messages = store.count_delivered(connection, moment)
+        found.messages = store.count_settled(connection, moment)
     return found

@@ -166,3 +166,15 @@ def find_project(connection: Connection, name: str | None, source: str | None) -
 def applied_commit(connection: Connection, name: str) -> str | None:
     """The commit that the project of that name was last applied from."""
     return connection.execute(select(Project.commit).where(Project.name == name)).scalar_one_or_none()
+
+
+def sources(connection: Connection, names: Iterable[str]) -> dict[str, str]:
+    """Where these projects come from; unknown ones are left out."""
+    query = select(Project.name, Project.source).where(Project.name.in_(sorted(names)))
+    return {row.name: row.source for row in connection.execute(query)}
+
+
+def commits(connection: Connection, revisions: Iterable[int]) -> dict[int, str]:
+    """The whole hashes of these revisions; those without git are left out."""
+    query = select(Revision.id, Revision.commit).where(Revision.id.in_(sorted(revisions)))
+    return {number: commit for number, commit in connection.execute(query) if commit is not None}

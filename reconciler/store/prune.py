@@ -16,10 +16,12 @@ from sqlalchemy import (
     Connection,
     ScalarSelect,
     Text,
+    and_,
     bindparam,
     case,
     delete,
     func,
+    or_,
     select,
     type_coerce,
     update,
@@ -214,23 +216,30 @@ def delete_rows(connection: Connection, ids: Sequence[int], *, archived: bool) -
     )
 
 
-def delivered_before(connection: Connection, moment: datetime, count: int) -> list[int]:
-    """The oldest messages that were delivered before ``moment``."""
+def settled_before(connection: Connection, moment: datetime, count: int) -> list[int]:
+    """Messages that were delivered, or given up, before ``moment``: the oldest delivered ones first."""
     query = select(Outbox.id).where(Outbox.delivered_at < moment).order_by(Outbox.delivered_at).limit(count)
-    return list(connection.scalars(query))
+    found = list(connection.scalars(query))
+    if len(found) < count:
+        found += connection.scalars(select(Outbox.id).where(*_given_up(moment)).limit(count - len(found)))
+    return found
 
 
-def count_delivered(connection: Connection, moment: datetime) -> int:
-    """How many messages were delivered before ``moment``."""
-    query = select(func.count()).select_from(Outbox).where(Outbox.delivered_at < moment)
-    return int(connection.execute(query).scalar_one())
+def count_settled(connection: Connection, moment: datetime) -> int:
+    """How many messages were delivered, or given up, before ``moment``."""
+    settled = or_(Outbox.delivered_at < moment, and_(*_given_up(moment)))
+    return int(connection.execute(select(func.count()).select_from(Outbox).where(settled)).scalar_one())
+
+
+def _given_up(moment: datetime) -> tuple[Any, ...]:
+    # the first two lead the index to the few that wait no more
+    return Outbox.delivered_at.is_(None), Outbox.next_attempt.is_(None), Outbox.given_up_at < moment
 
 
 def delete_messages(connection: Connection, ids: Sequence[int]) -> int:
-    """Delete messages by key; how many went."""
-    return connection.execute(
-        delete(Outbox).where(Outbox.id.in_(ids), Outbox.delivered_at.is_not(None))
-    ).rowcount
+    """Delete messages that wait no more, by key; how many went."""
+    settled = or_(Outbox.delivered_at.is_not(None), Outbox.given_up_at.is_not(None))
+    return connection.execute(delete(Outbox).where(Outbox.id.in_(ids), settled)).rowcount
 
 
 @dataclass(frozen=True, slots=True)

@@ -319,11 +319,25 @@ class Outbox(Base):
     """What people are still to be told; written in the transaction that causes it."""
 
     __tablename__ = "outbox"
-    __table_args__ = (Index(None, "delivered_at", "next_attempt"), SERVER_TABLE)
+    __table_args__ = (
+        Index(None, "delivered_at", "next_attempt"),
+        Index(None, "target", "delivered_at", "next_attempt"),  # what waits for one target
+        Index(None, "dedup", unique=True),
+        SERVER_TABLE,
+    )
 
     id: Mapped[int] = mapped_column(Key, primary_key=True)
     kind: Mapped[str] = mapped_column(String(32))
     payload: Mapped[dict[str, Any]]
     attempts: Mapped[int] = mapped_column(default=0)
     next_attempt: Mapped[datetime | None]
+    """When it is to be tried; NULL: delivered or given up."""
     delivered_at: Mapped[datetime | None]
+    target: Mapped[str | None] = mapped_column(String(100))
+    """NAME of the ``[notify.NAME]`` table."""
+    dedup: Mapped[str | None] = mapped_column(String(255))
+    """What it tells to whom, so that it is told once."""
+    created_at: Mapped[datetime | None]
+    given_up_at: Mapped[datetime | None]
+    error: Mapped[str | None] = mapped_column(String(500))
+    """Why the last attempt failed."""

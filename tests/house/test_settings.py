@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.errors import SettingsInvalid
+from reconciler.model.enums import NotifyOn
 from reconciler.settings import describe_settings, load_settings, mask_url
 
 
@@ -136,3 +137,41 @@ def test_without_a_place_archives_lie_in_the_state_folder(tmp_path: Path) -> Non
     for text in ("/srv/archive", "s3://bucket/a/b", "s3://bucket"):
         assert load_settings({"RECONCILER_ARCHIVE": text}, tmp_path).archive_place == text
     assert load_settings({"RECONCILER_ARCHIVE": "s3://bucket/a/"}, tmp_path).archive_place == "s3://bucket/a"
+
+
+def test_targets_of_notifications_are_read_and_every_mistake_is_told_without_a_secret(tmp_path: Path) -> None:
+    (tmp_path / "reconciler.toml").write_text(
+        '[notify.ops]\nurl = {env = "OPS"}\n'
+        '[notify.pager]\nwebhook = "https://h.example/x"\nsecret = {env = "P"}\n'
+        'events = ["guard", "overdue"]\nprojects = ["billing"]\n'
+    )
+    targets = load_settings({}, tmp_path).notify
+    assert targets["ops"].url == {"env": "OPS"}
+    pager = targets["pager"]
+    assert pager.listens(NotifyOn.GUARD, "billing")
+    assert not pager.listens(NotifyOn.GUARD, "shop")
+    assert not pager.listens(NotifyOn.DRIFT, "billing")
+    (tmp_path / "reconciler.toml").write_text(
+        '[notify.a]\n[notify.b]\nurl = "x://T0K3N"\nwebhook = "https://T0K3N/"\n'
+        '[notify.c]\nwebhook = "http://h.example/T0K3N"\n[notify.d]\nurl = "T0K3N"\n'
+        '[notify.e]\nurl = "x://T0K3N"\nevents = ["fail"]\ncolour = 1\n'
+        '[notify.f]\nurl = "x://y"\nsecret = "env:X"\n'
+        '[notify.g]\nurl = "x://y"\nprojects = ["p"]\n'
+        '[notify.h]\nwebhook = "https://h:T0K3N/"\nsecret = "env:X"\n'
+    )
+    with pytest.raises(SettingsInvalid) as caught:
+        load_settings({}, tmp_path)
+    said = caught.value.message
+    for words in (
+        "notify.a: one of `url` and `webhook`",
+        "notify.b: one of `url` and `webhook`",
+        "notify.c.webhook: an https:// URL is expected",
+        "notify.d.url: an Apprise URL",
+        "notify.e.events: a list of events is expected: drift, failure",
+        "notify.e: unknown setting 'colour'; known are url, webhook, secret, events, projects",
+        "notify.f: `secret` signs a `webhook`",
+        "notify.g: `projects` says whose `events`",
+        "notify.h.webhook: an https:// URL with a host",
+    ):
+        assert words in said, words
+    assert "T0K3N" not in str(caught.value.details) + said

@@ -38,7 +38,7 @@ tasks/clean.yaml:7:13 invalid-value
 tasks/clean.yaml:9:3 duplicate-key
 tasks/clean.yaml:15:26 duplicate-server
 tasks/clean.yaml:16:18 script-outside-tree
-tasks/clean.yaml:17:11 not-supported-yet
+tasks/clean.yaml:17:18 invalid-value
 tasks/poll.yaml:7:13 yaml-syntax
 """
 

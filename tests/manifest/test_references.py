@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.manifest import supported
 from reconciler.model.state import Origin
 from tests.manifest.trees import (
     SERVER,
@@ -19,11 +18,6 @@ from tests.manifest.trees import (
     server,
     task,
 )
-
-
-@pytest.fixture(autouse=True)
-def everything_supported(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(supported, "NOT_YET", {"Project": {}, "Server": {}, "Task": {}})
 
 
 def test_a_task_on_several_servers_is_one_row_for_each_with_one_definition(tmp_path: Path) -> None:

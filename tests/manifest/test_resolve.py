@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from reconciler.manifest import supported
 from reconciler.manifest.resolve import with_defaults
 from reconciler.model.state import Origin
 from tests.manifest.trees import (
@@ -251,82 +250,3 @@ def test_writing_a_default_changes_no_hash(tmp_path: Path) -> None:
     spelled = load(tmp_path, {"t.yaml": written}).valid_state()
     key = ("t", "db-1")
     assert spelled.tasks[key].definition == plain.tasks[key].definition
-
-
-NOT_YET = {
-    "catchUp: all": "all",
-    "catchUpWindow: 2h": "2h",
-    "jitter: 5m": "5m",
-    "retries: {limit: 2}": "{limit: 2}",
-    "after: [other]": "[other]",
-    "maxParallel: 2": "2",
-    "concurrency: queue": "queue",
-    "concurrency: replace": "replace",
-    "output: {archive: true}": "true",
-    "history: {maxCount: 5}": "{maxCount: 5}",
-    "notify: [{on: [failure], to: ops}]": "[{on: [failure], to: ops}]",
-    "runAs: postgres": "postgres",
-}
-
-
-@pytest.fixture
-def nothing_new(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The table as it was when the language was new, so that this test outlives its entries."""
-    table = {
-        "Project": {("history",): supported.ANY},
-        "Server": {},
-        "Task": {
-            ("concurrency",): frozenset({"queue", "replace"}),
-            ("output", "archive"): supported.ANY,
-            **{
-                (name,): supported.ANY
-                for name in (
-                    *("catchUp", "catchUpWindow", "jitter", "retries", "after"),
-                    *("maxParallel", "history", "notify", "runAs"),
-                )
-            },
-        },
-    }
-    monkeypatch.setattr(supported, "NOT_YET", table)
-
-
-@pytest.mark.usefixtures("nothing_new")
-@pytest.mark.parametrize("line", NOT_YET)
-def test_what_is_not_supported_yet_is_refused_unless_it_is_the_default(line: str, tmp_path: Path) -> None:
-    files = {
-        "s.yaml": SERVER,
-        "t.yaml": documents(
-            task(f"server: db-1\ncommand: x\n{line}"), task("server: db-1\ncommand: x", "other")
-        ),
-    }
-    loaded = load(tmp_path, files)
-    assert codes(loaded) == ["not-supported-yet"]
-    assert marked(tmp_path, loaded.problems[0]) == NOT_YET[line]
-
-
-@pytest.mark.usefixtures("nothing_new")
-def test_the_default_of_what_is_not_supported_yet_may_be_written(tmp_path: Path) -> None:
-    spec = """\
-    server: db-1
-    command: x
-    catchUp: latest
-    catchUpWindow: 60m
-    jitter: 0s
-    retries: {limit: 0}
-    after: []
-    maxParallel: 0
-    concurrency: allow
-    output: {archive: false}
-    notify: []
-    """
-    assert (
-        load(tmp_path, {"s.yaml": SERVER, "t.yaml": task(spec), "p.yaml": project("history: {}")}).problems
-        == ()
-    )
-
-
-@pytest.mark.usefixtures("nothing_new")
-def test_the_history_of_a_project_is_not_supported_yet(tmp_path: Path) -> None:
-    assert briefs(load(tmp_path, {"p.yaml": project("history: {maxCount: 5}")})) == [
-        "p.yaml:5:12 not-supported-yet"
-    ]

@@ -13,7 +13,7 @@ from sqlalchemy import insert, select, update
 from reconciler.clock import SystemClock
 from reconciler.store import claims, objects
 from reconciler.store.engine import Connection, Database
-from reconciler.store.outbox import enqueue
+from reconciler.store.outbox import Message, tell
 from reconciler.store.rescheduling import close_waiting, lock_timed, read_timed
 from reconciler.store.serial import one_at_a_time
 from reconciler.store.tables import Execution, Lease, Outbox, Server, Task
@@ -153,7 +153,7 @@ def test_applies_come_one_after_another(db: Database, url: str) -> None:
         inside.set()
         thread.join(0.3)
         assert thread.is_alive()
-        enqueue(connection, "first", {}, NOON)
+        tell(connection, [Message("first", "ops", "first", {})], NOON)
         order.append("first")
     thread.join(10)
     assert order == ["first", "second"]
@@ -191,9 +191,11 @@ def test_the_first_two_applies_of_a_database_make_the_row_once(db: Database, url
 
 def test_a_message_waits_in_the_outbox(db: Database) -> None:
     with db.write() as connection:
-        enqueue(connection, "applied", {"project": "备份", "revision": 7}, NOON)
-    assert table_of(db, Outbox, "kind", "payload", "attempts", "next_attempt", "delivered_at") == [
-        ("applied", {"project": "备份", "revision": 7}, 0, NOON, None)
+        message = Message("drift", "备份", "drift/备份/1", {"project": "备份", "revision": 7})
+        assert tell(connection, [message, message], NOON) == 1
+        assert tell(connection, [message], NOON) == 0
+    assert table_of(db, Outbox, "kind", "target", "payload", "attempts", "next_attempt", "delivered_at") == [
+        ("drift", "备份", {"project": "备份", "revision": 7}, 0, NOON, None)
     ]
 
 

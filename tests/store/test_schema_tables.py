@@ -219,13 +219,13 @@ def test_what_alembic_does_not_see_is_told_too(server_db: Database) -> None:
             "ALTER TABLE tasks MODIFY next_run DATETIME(6) NULL",
         ),
         (name.format("utf8mb4_general_ci"), name.format("utf8mb4_bin")),
-        ("ALTER TABLE outbox ENGINE MyISAM", "ALTER TABLE outbox ENGINE InnoDB"),
+        ("ALTER TABLE conditions ENGINE MyISAM", "ALTER TABLE conditions ENGINE InnoDB"),
     ):
         assert sorted(differences(server_db)) == [
             "check ck_tasks_status of tasks is missing",
             "column tasks.name has collation utf8mb4_general_ci, expected utf8mb4_bin",
             "column tasks.next_run keeps 0 digits of a second, expected 6",
-            "table outbox is MyISAM with utf8mb4_bin, expected InnoDB with utf8mb4_bin",
+            "table conditions is MyISAM with utf8mb4_bin, expected InnoDB with utf8mb4_bin",
         ]
 
 

@@ -30,8 +30,8 @@ def add_column(table: str, column: sa.Column[Any]) -> None:
         op.add_column(table, column)
 
 
-def create_index(table: str, *columns: str) -> None:
+def create_index(table: str, *columns: str, unique: bool = False) -> None:
     """The index ``ix_TABLE_COLUMNS``, unless it is there."""
     name = f"ix_{table}_{'_'.join(columns)}"
     if name not in {index["name"] for index in sa.inspect(op.get_bind()).get_indexes(table)}:
-        op.create_index(name, table, list(columns))
+        op.create_index(name, table, list(columns), unique=unique)
