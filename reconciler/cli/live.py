@@ -30,8 +30,13 @@ class Live:
     def __init__(self, console: Console, clock: Clock, form: str) -> None:
         self._console = console
         self._clock = clock
-        self._json = form == "json"
+        self._json = False
+        self.use(form)
         self._lock = threading.Lock()
+
+    def use(self, form: str) -> None:
+        """From now on print as ``text`` or ``json``."""
+        self._json = form == "json"
 
     def event(self, event: Event) -> None:
         """One execution went on; claims and starts are only told to machines."""
@@ -123,6 +128,8 @@ def _event_shape(event: Event) -> dict[str, Any]:
         "exitCode": event.exit_code,
         "durationSeconds": event.seconds,
         "message": event.message,
+        "project": event.project,
+        "commit": event.commit,
     }
 
 
@@ -134,6 +141,8 @@ def _report_shape(report: Report, now: datetime) -> dict[str, Any]:
         "event": report.news.value,
         "path": str(report.path),
         "message": report.message,
+        "project": report.project,
+        "commit": report.commit,
         "revision": applied.revision.id if applied is not None and applied.revision is not None else None,
         "problems": [f"{one.path}:{one.line}:{one.column}: {one.message}" for one in problems],
     }

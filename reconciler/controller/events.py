@@ -29,6 +29,7 @@ class Event:
 
     ``seconds``: from the start on the host to the end. ``late``: seconds from due to ``claimed`` or
     ``started``, None where a run was attached to. ``message``: one sentence, where there is one.
+    ``project`` and ``commit`` are not told of claims.
     """
 
     kind: EventKind
@@ -44,6 +45,8 @@ class Event:
     seconds: float | None = None
     message: str | None = None
     late: float | None = None
+    project: str | None = None
+    commit: str | None = None
 
 
 Listener = Callable[[Event], None]

@@ -17,6 +17,7 @@ from reconciler.controller.live import LiveOutput
 from reconciler.controller.loop import Loop
 from reconciler.controller.outage import Outage
 from reconciler.controller.pool import Pool, Run, Runs
+from reconciler.controller.subject import concerning, of_run
 from reconciler.dispatch.candidates import Caution
 from reconciler.dispatch.dependents import Dependents
 from reconciler.dispatch.durable import survives_owner
@@ -135,11 +136,10 @@ class Executing:
         """These ends are in the database: their leases are gone and their places free."""
         for item in recorded:
             self._inquest.recorded(item)
-            self._following.recorded(item, self.runs.remove(item.job.execution_id))
+            run = self.runs.remove(item.job.execution_id)
+            self._following.recorded(item, run)
+            self._announce_end(item, None if run is None else run.taken.commit)
         self.wake()
-        if self._announcer.heard:
-            for item in recorded:
-                self._announce_end(item)
 
     # -- ending ---------------------------------------------------------------------------------
 
@@ -251,6 +251,10 @@ class Executing:
     # -- running, in a thread of the pool -------------------------------------------------------
 
     def _execute(self, run: Run) -> None:
+        with concerning(of_run(run.taken)):
+            self._to_its_end(run)
+
+    def _to_its_end(self, run: Run) -> None:
         job = run.job
         if self._clock.monotonic() > run.lease_until - LEASE_MARGIN:
             self._let_go(run, "its lease is about to end")
@@ -287,7 +291,8 @@ class Executing:
 
     def _let_go(self, run: Run, why: str) -> None:
         execution_id = run.job.execution_id
-        log.warning("execution %d is handed back before it began: %s", execution_id, why)
+        extra = of_run(run.taken)
+        log.warning("execution %d is handed back before it began: %s", execution_id, why, extra=extra)
         self.runs.remove(execution_id)
         self._live.end(execution_id)
         # what an earlier owner did about it stays known
@@ -319,6 +324,8 @@ class Executing:
                 attempt=job.attempt,
                 state=State.RUNNING,
                 late=(at - job.due_at).total_seconds() if fresh else None,
+                project=job.project,
+                commit=run.taken.commit,
             )
         )
 
@@ -345,6 +352,7 @@ class Executing:
             log.warning(
                 "the lease of execution %d was lost; the run goes on, and how it ends is recorded",
                 execution_id,
+                extra=of_run(run.taken),
             )
 
     def _obey(self, still: StillHeld) -> None:
@@ -355,7 +363,7 @@ class Executing:
 
     # -- telling --------------------------------------------------------------------------------
 
-    def _announce_end(self, item: Recorded) -> None:
+    def _announce_end(self, item: Recorded, commit: str | None) -> None:
         job, outcome = item.job, item.outcome
         self._announcer.tell(
             Event(
@@ -371,6 +379,8 @@ class Executing:
                 exit_code=outcome.exit_code,
                 seconds=_seconds(outcome),
                 message=outcome.message,
+                project=job.project,
+                commit=commit,
             )
         )
         if item.retry_at is not None:
@@ -383,6 +393,8 @@ class Executing:
                     job.server.name,
                     item.retry_at,
                     attempt=job.attempt + 1,
+                    project=job.project,
+                    commit=commit,
                 )
             )
 

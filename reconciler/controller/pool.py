@@ -228,7 +228,9 @@ class Pool:
             try:
                 self._work(run)
             except Exception:
-                log.exception("execution %d: its thread failed", run.job.execution_id)
+                execution_id = run.job.execution_id
+                extra = {"execution": str(execution_id)}
+                log.exception("execution %d: its thread failed", execution_id, extra=extra)
             finally:
                 with self._changed:
                     del self._at_work[me]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from reconciler.apply.apply import apply
@@ -13,6 +13,7 @@ from reconciler.apply.request import Applied, ApplyRequest
 from reconciler.clock import Clock
 from reconciler.controller.sources import TreeSource
 from reconciler.controller.standing import Standing
+from reconciler.controller.subject import concerning
 from reconciler.controller.tally import Passes
 from reconciler.errors import (
     GuardTripped,
@@ -57,7 +58,8 @@ class News(StrEnum):
 class Report:
     """One piece of news of the source called ``path``.
 
-    ``applied`` for APPLIED, ``tree`` for INVALID, ``error`` for STOPPED.
+    ``applied`` for APPLIED, ``tree`` for INVALID, ``error`` for STOPPED. ``project`` and ``commit`` (whole)
+    are those that were looked at, None as long as they are not known.
     """
 
     news: News
@@ -66,6 +68,8 @@ class Report:
     applied: Applied | None = None
     tree: Tree | None = None
     error: ReconcilerError | None = None
+    project: str | None = None
+    commit: str | None = None
 
 
 class Reconciler:
@@ -96,12 +100,13 @@ class Reconciler:
         self._owner = owner
         self._applied_by = applied_by
         self._interval = interval
-        self._tell = tell
+        self._listener = tell
         self._stop = stop
         self._standing = Standing(db, clock, source.place)
         self._due = clock.monotonic()
         self._asked = False
         self._project: str | None = None
+        self._commit: str | None = None
         self._lease: Held | None = None
         self._standing_by = False
         self._told: str | None = None
@@ -128,7 +133,8 @@ class Reconciler:
         self._due = now + self._interval
         self._result = "Failed"
         try:
-            self._pass()
+            with concerning({"project": self._project, "commit": self._commit}):
+                self._pass()
         except LockHeld:
             # somebody applies this very project; what they leave is looked at in a moment
             self._due = now + RETRY_SECONDS
@@ -157,6 +163,7 @@ class Reconciler:
         except Permanent as error:
             self._unreadable(error)
             return
+        self._commit = None if tree.commit is None else tree.commit.hash
         try:
             desired = tree.desired()
         except ManifestsInvalid as error:
@@ -167,6 +174,7 @@ class Reconciler:
             return
         self._failures = 0
         self._project = desired.project
+        self._commit = None if desired.commit is None else desired.commit.hash
         if not self._lead():
             self._result = "StandingBy"
             return
@@ -228,6 +236,9 @@ class Reconciler:
             if leads:
                 self._due = self._clock.monotonic()
         return leads
+
+    def _tell(self, report: Report) -> None:
+        self._listener(replace(report, project=self._project, commit=self._commit))
 
     # -- trouble --------------------------------------------------------------------------------
 

@@ -64,7 +64,10 @@ class Reaper:
         back = {*living, *waiting}
         ended = [row.id for row in found if row.id not in back and self._end(row, row in unbegun)]
         for row in found:
-            log.warning("the lease of execution %d lapsed: its owner %s is gone", row.id, row.owner)
+            extra = {"execution": str(row.id)}
+            log.warning(
+                "the lease of execution %d lapsed: its owner %s is gone", row.id, row.owner, extra=extra
+            )
         return Reaped((*living, *waiting), tuple(ended))
 
     def _give_back(self, ids: list[int], living: bool) -> None:

@@ -34,6 +34,8 @@ class Taken:
     trigger: Trigger
     lease_until: float
     """Monotonic second at which the lease ends, rather too early than too late."""
+    commit: str | None = None
+    """The commit by which its task was as it is now, when it was claimed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +99,8 @@ class Taker:
         )
         for end in found.dead:
             if end.message is not None:
-                log.error("execution %d will not run: %s", end.execution_id, end.message)
+                extra = {"execution": str(end.execution_id)}
+                log.error("execution %d will not run: %s", end.execution_id, end.message, extra=extra)
         until = before + self._lease_seconds
         taken = tuple(_taken(candidate, until) for candidate in found.chosen if candidate.row.id in ids)
         if len(taken) == free:
@@ -215,4 +218,4 @@ def _taken(candidate: Candidate, until: float) -> Taken:
         started_at=row.started_at,
         start_sent=row.start_sent,
     )
-    return Taken(job, row.server_id, row.project_id, row.trigger, until)
+    return Taken(job, row.server_id, row.project_id, row.trigger, until, row.commit)

@@ -54,8 +54,13 @@ class GuardedArchive:
             archive.abandon()
 
     def _break(self, error: Exception) -> None:
+        # a thread of the run's own may say it, which knows nothing of whom it works for
+        extra = {"execution": str(self._execution)}
         if isinstance(error, ReconcilerError):
-            _log.error("the output of execution %d is not in the archive: %s", self._execution, error.message)
+            why = error.message
+            _log.error(
+                "the output of execution %d is not in the archive: %s", self._execution, why, extra=extra
+            )
         else:
-            _log.exception("the output of execution %d is not in the archive", self._execution)
+            _log.exception("the output of execution %d is not in the archive", self._execution, extra=extra)
         self.abandon()

@@ -37,7 +37,7 @@ from reconciler.store.engine import Database
 from reconciler.store.faults import is_duplicate
 from reconciler.store.leases import COUNTER
 from reconciler.store.specs import SpecSpoilt, whole_server_spec
-from reconciler.store.tables import Execution, Lease, Project, Server, Task
+from reconciler.store.tables import Execution, Lease, Project, Revision, Server, Task
 
 LOCK = "takes"
 WAITING_INDEX = "FORCE INDEX (ix_task_executions_status_due_at)"
@@ -77,7 +77,7 @@ class WaitingRow:
     """An execution that waits, with all that running it needs.
 
     ``manual``: a person asked for its slot, retries included. ``task_live``, ``server_live``: not deleted.
-    ``start_sent``, ``started_at``: what an earlier owner did about it.
+    ``start_sent``, ``started_at``: what an earlier owner did about it. ``commit``: that of its task's spec.
     """
 
     id: int
@@ -97,6 +97,7 @@ class WaitingRow:
     server_columns: ServerColumns
     start_sent: bool = False
     started_at: datetime | None = None
+    commit: str | None = None
 
     @property
     def begun(self) -> bool:
@@ -198,6 +199,7 @@ def _page(condition: ColumnElement[bool], index: str = WAITING_INDEX) -> Select[
             _ROW.due_at,
             _ROW.start_sent_at,
             _ROW.started_at,
+            _ROW.revision_id,
         )
         .with_hint(Execution, index, "mysql")
         .where(condition)
@@ -205,19 +207,20 @@ def _page(condition: ColumnElement[bool], index: str = WAITING_INDEX) -> Select[
         .limit(bindparam("rows"))
         .subquery("w")
     )
-    project = Project.__table__.c
+    project, revision = Project.__table__.c, Revision.__table__.c
     row = wire.as_one(
         found.c.id, found.c.task_id, found.c.server_id, _TASK.project_id, found.c.attempt,
         found.c.trigger, found.c.requested_by, found.c.scheduled_for, found.c.due_at,
         project.name, _TASK.name, _TASK.deleted_at,
         _TASK.command, _TASK.cron_expr, _TASK.timezone, _TASK.status, type_coerce(_TASK.spec, Text),
-        _SERVER.deleted_at, *SERVER_SPEC, found.c.start_sent_at, found.c.started_at,
+        _SERVER.deleted_at, *SERVER_SPEC, found.c.start_sent_at, found.c.started_at, revision.commit,
     )  # fmt: skip
     return (
         select(row)
         .join_from(found, Task, _TASK.id == found.c.task_id)
         .join(Server, _SERVER.id == found.c.server_id)
         .join(Project, project.id == _TASK.project_id)
+        .outerjoin(Revision, revision.id == found.c.revision_id)
         .prefix_with("STRAIGHT_JOIN", dialect="mysql")
     )
 
@@ -256,6 +259,7 @@ def _waiting_row(row: list[Any], times: wire.Moments) -> WaitingRow:
         server_columns=ServerColumns(*row[18:25]),
         start_sent=row[25] is not None,
         started_at=times[row[26]],
+        commit=row[27],
     )
 
 
