@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from reconciler.model.calendar_words import calendar_lines
 from reconciler.model.condition import Condition, ConditionStatus, ConditionType
 from reconciler.report.describe import ExecutionDescription, ServerDescription, TaskDescription
 from reconciler.report.layout import Cell, Column, Paint, Style, cut, plain, printable, table
@@ -19,9 +20,10 @@ from reconciler.report.rows import (
 )
 from reconciler.report.spec_text import one_line, spec_lines
 from reconciler.report.status_text import HEALTH_STYLE
+from reconciler.report.timeline import held
 from reconciler.report.timeline_text import NOTES
 from reconciler.report.times import relative, span, stamp, wall, zone_or_utc
-from reconciler.store.views import ExecutionView, OutputView, RevisionView
+from reconciler.store.views import ExecutionView, OutputView, RevisionView, TaskView
 
 Facts = list[tuple[str, Cell | None]]
 _BAD_WHEN_TRUE = {
@@ -49,7 +51,7 @@ def task_text(found: TaskDescription, now: datetime, paint: Paint = plain) -> It
         ("enabled", "yes" if task.enabled else ("no", Style.WARN)),
         ("schedule", schedule),
         ("last run", _moment(task.last_run, now)),
-        ("next run", _moment(task.next_run, now)),
+        ("next run", _moment(status.next_run, now)),
         ("takes", None if found.average_seconds is None else f"{span(found.average_seconds)} on average"),
         *_origin(task.path, task.line, task.generation, found.revision, now),
         ("created", f"{stamp(task.created_at)} by {task.created_by}"),
@@ -58,7 +60,8 @@ def task_text(found: TaskDescription, now: datetime, paint: Paint = plain) -> It
     ]
     yield from _facts(facts, paint)
     yield from _conditions(status.conditions, now, paint)
-    yield from _declared(task.document, paint)
+    yield from _declared(_by_name(task.document), paint)
+    yield from _calendars(task, paint)
     yield from _fires(found, now, paint)
     yield from _runs(found.last, now, paint)
 
@@ -210,6 +213,25 @@ def _declared(document: Mapping[str, Any], paint: Paint) -> Iterator[str]:
             yield f"  {part}:"
             for line in spec_lines(document[part], "    "):
                 yield printable(line)
+
+
+def _by_name(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A task's document as it was declared: with the names of its calendars."""
+    calendars = document["spec"].get("calendars")
+    if not calendars or calendar_lines(calendars) is None:
+        return document
+    return {**document, "spec": {**document["spec"], "calendars": [item["name"] for item in calendars]}}
+
+
+def _calendars(task: TaskView, paint: Paint) -> Iterator[str]:
+    lines = calendar_lines(task.document["spec"].get("calendars"))
+    if not lines:
+        return
+    yield from _title("Calendars", paint)
+    yield from (f"  {printable(line)}" for line in lines)
+    forbidden = held(task)
+    if forbidden is not None:
+        yield paint(f"  The next slot does not run: {printable(forbidden.words)}", Style.WARN)
 
 
 def _fires(found: TaskDescription, now: datetime, paint: Paint) -> Iterator[str]:

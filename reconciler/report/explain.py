@@ -19,6 +19,7 @@ from reconciler.report.explain_rules import (
     Found,
     Question,
     answering,
+    forbidden_words,
     next_slot,
     note_at,
     previous_slot,
@@ -28,6 +29,7 @@ from reconciler.report.shapes import Json, execution_json
 from reconciler.report.timeline import Fire, fire_json, plan_of
 from reconciler.report.timing import timing_of
 from reconciler.schedule.base import Note
+from reconciler.store.executions import read_output
 from reconciler.store.listing import tasks_by_id
 from reconciler.store.prune import declared_history
 from reconciler.store.slot_rows import (
@@ -54,7 +56,8 @@ class Explanation:
 
     ``slot`` and ``due_at`` are of the slot that answers, None where none does; ``runs`` are its rows, newest
     attempt first. ``previous`` and ``next`` are the slots strictly before and after ``at``. ``fires`` come
-    after the later of ``at`` and ``now``, suspended ones left out.
+    after the later of ``at`` and ``now``, suspended and forbidden ones left out. ``next_forbidden`` says what
+    keeps the next slot from running.
     """
 
     task: TaskView
@@ -70,6 +73,7 @@ class Explanation:
     fires: tuple[Fire, ...]
     recorded: frozenset[datetime]
     """The slots around that have a row."""
+    next_forbidden: str | None = None
 
     def in_force(self, slot: datetime) -> bool:
         """Whether a slot beside was one: it has a row, or the present spec was in force."""
@@ -88,7 +92,7 @@ def explain(
     if not found:
         raise NotFound(f"there is no task with id {task_id}", hint="`get tasks` lists them")
     question = _question(conn, found[0], at, now, late_after)
-    slot = answering(question)
+    slot, following = answering(question), next_slot(question)
     evidence = _evidence(conn, question, slot)
     return Explanation(
         task=question.task,
@@ -99,10 +103,11 @@ def explain(
         due_at=None if slot is None else slot.due_at,
         runs=() if slot is None else slot.rows,
         previous=previous_slot(question),
-        next=next_slot(question),
+        next=following,
         note=note_at(question, slot),
         fires=_fires(conn, question),
         recorded=frozenset(run.scheduled_for for run in (*question.before, *question.after)),
+        next_forbidden=_forbidden(question, following),
     )
 
 
@@ -120,6 +125,7 @@ def explanation_json(found: Explanation) -> Json:
         "nextSlot": rfc3339(found.next),
         "note": found.note,
         "project": found.task.project,
+        "nextSlotForbidden": found.next_forbidden,
         "message": found.answer.message,
         "hint": found.answer.hint,
         "slot": rfc3339(found.slot),
@@ -145,6 +151,12 @@ def _question(
     )
 
 
+def _forbidden(question: Question, slot: datetime | None) -> str | None:
+    if slot is None or question.timing is None or slot <= question.now:
+        return None
+    return forbidden_words(question, slot + question.timing.jitter)
+
+
 def _evidence(conn: Connection, question: Question, found: Found | None) -> Evidence:
     """What the answer needs beyond the rows around the moment."""
     if found is None:
@@ -160,7 +172,8 @@ def _evidence(conn: Connection, question: Question, found: Found | None) -> Evid
     if last.reason == Reason.OVERLAP:
         return Evidence(tried=tuple(tried_before(conn, task.id, last.created_at)))
     if last.reason == Reason.SUSPENDED:
-        return Evidence(suspensions=tuple(overrides_of(conn, task, found.due_at)))
+        note = read_output(conn, last.id).error
+        return Evidence(suspensions=tuple(overrides_of(conn, task, found.due_at)), note=note)
     if last.reason in (Reason.DISABLED, Reason.SUPERSEDED):
         ended = last.finished_at or last.created_at
         return Evidence(revision=revision_at(conn, task.project_id, ended))

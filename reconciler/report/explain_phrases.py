@@ -18,13 +18,14 @@ class Evidence:
 
     ``suspensions`` are those of the task that had not ended when the slot was due; ``tried`` the newest runs
     made until the slot's row was (newest first, none skipped); ``revision`` the apply that closed the row;
-    ``pruned``: an absent row may have been pruned.
+    ``pruned``: an absent row may have been pruned; ``note``: what a skipped row says of itself.
     """
 
     suspensions: tuple[SuspensionView, ...] = ()
     tried: tuple[ExecutionView, ...] = ()
     revision: RevisionView | None = None
     pruned: bool = False
+    note: str | None = None
 
 
 def slot_words(task: TaskView, slot: datetime) -> str:
@@ -67,6 +68,15 @@ def resume_hint(task: TaskView, pause: SuspensionView) -> str:
     else:
         words = f"--project {task.project}" if pause.project_id is not None else "--all"
     return f"`reconciler resume {words}` ends the suspension"
+
+
+def calendar_hint(task: TaskView) -> str:
+    """What would let a slot run that a calendar forbids."""
+    return (
+        "an `allow` window of the calendar, or a task that does not name it "
+        f"({task.path}:{task.line}, or the project's `calendars`), would let it run; "
+        f"`reconciler run {task.address}` runs it at any time"
+    )
 
 
 def revision_words(revision: RevisionView) -> str:

@@ -145,6 +145,13 @@ def next_slot(question: Question) -> datetime | None:
     return min(known, default=None)
 
 
+def forbidden_words(question: Question, due_at: datetime | None) -> str | None:
+    """Which of the task's present calendars forbids a run due then, and until when; None if none does."""
+    forbidden = None if question.timing is None else question.timing.forbidden
+    found = None if forbidden is None or due_at is None else forbidden.at(due_at)
+    return None if forbidden is None or found is None else forbidden.words(found)
+
+
 def note_at(question: Question, found: Found | None) -> Note | None:
     """What a clock change has to do with the slot, or with the moment at which nothing was due."""
     if question.timing is None:

@@ -47,6 +47,8 @@ def explanation_text(found: Explanation, paint: Paint = plain) -> Iterator[str]:
     yield ""
     yield from _beside("previous slot", found.previous, found, paint)
     yield from _beside("next slot", found.next, found, paint)
+    if found.next_forbidden is not None:
+        yield paint(f"  {'':<13}  does not run: {printable(found.next_forbidden)}", Style.WARN)
     yield from _coming(found, paint)
 
 

@@ -12,6 +12,7 @@ from reconciler.model.quantity import format_duration, parse_duration
 from reconciler.model.task import TaskSpec
 from reconciler.report.explain_phrases import (
     Evidence,
+    calendar_hint,
     covering,
     pause_words,
     resume_hint,
@@ -90,10 +91,15 @@ def _newer_in_the_same_claim(question: Question, row: ExecutionView) -> bool:
 
 
 def _suspended(question: Question, found: Found, row: ExecutionView, evidence: Evidence) -> Words:
-    head = f"{_head(question, found, row)} was skipped: it was "
+    skipped = f"{_head(question, found, row)} was skipped: "
+    note = evidence.note
+    if note is not None and note.startswith("calendar "):
+        return skipped + note, f"{calendar_hint(question.task)}; forbidden slots are never caught up"
+    head = skipped + "it was "
     pause = covering(evidence.suspensions, found.due_at)
     if pause is None:
-        return f"{head}suspended then; the suspension itself is no longer recorded", None
+        recorded = note or "suspended then; the suspension itself is no longer recorded"
+        return head + recorded, None
     ended = pause.until is not None and pause.until <= question.now
     hint = "a resume before it was due would have let it run; suspended slots are never caught up"
     return head + pause_words(pause), hint if ended else resume_hint(question.task, pause)

@@ -8,13 +8,14 @@ from enum import StrEnum
 from reconciler.model.execution import Reason, State, Status, Trigger
 from reconciler.report.explain_phrases import (
     Evidence,
+    calendar_hint,
     covering,
     pause_words,
     resume_hint,
     run_words,
     slot_words,
 )
-from reconciler.report.explain_rules import Found, Question, running
+from reconciler.report.explain_rules import Found, Question, forbidden_words, running
 from reconciler.report.explain_why_not import absent, skipped
 from reconciler.report.judge import verdict
 from reconciler.report.layout import counted
@@ -68,14 +69,21 @@ def answer(question: Question, found: Found | None, evidence: Evidence) -> Answe
 def _unrecorded(question: Question, found: Found, evidence: Evidence) -> Answer:
     slot, pause = slot_words(question.task, found.slot), covering(evidence.suspensions, found.due_at)
     due = "" if found.due_at == found.slot else f" (due at {stamp(found.due_at)} by its jitter)"
+    forbidden = None if pause is not None else forbidden_words(question, found.due_at)
     if found.due_at > question.now:
         if pause is not None:
             text = f"{slot}{due} comes while it is {pause_words(pause)}: it will be skipped"
             return Answer(Verdict.UPCOMING, "suspended", text, resume_hint(question.task, pause))
+        if forbidden is not None:
+            text = f"{slot}{due} will be skipped: {forbidden}"
+            return Answer(Verdict.UPCOMING, "suspended", text, calendar_hint(question.task))
         return Answer(Verdict.UPCOMING, "scheduled", f"{slot}{due} is still to come")
     if pause is not None:
         text = f"{slot} is skipped: it is {pause_words(pause)}; the next claim of a scheduler records it"
         return Answer(Verdict.SKIPPED, Reason.SUSPENDED, text, resume_hint(question.task, pause))
+    if forbidden is not None:
+        text = f"{slot} is skipped: {forbidden}; the next claim of a scheduler records it"
+        return Answer(Verdict.SKIPPED, Reason.SUSPENDED, text, calendar_hint(question.task))
     late = question.now - found.due_at
     if late <= question.late_after:
         seconds = late.total_seconds()

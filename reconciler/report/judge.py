@@ -15,6 +15,7 @@ from reconciler.model.execution import Reason, State, Status
 from reconciler.report.overdue import Overdue
 from reconciler.report.reachable import NO_CONTACT, newer, reason_word
 from reconciler.report.status import ObjectStatus
+from reconciler.report.timeline import Held, held
 from reconciler.report.times import moment_text, span, stamp
 from reconciler.store.views import (
     ExecutionView,
@@ -63,8 +64,8 @@ class TaskFacts:
 
 def judge_task(task: TaskView, facts: TaskFacts) -> ObjectStatus:
     """The status of one task on one server."""
-    last = last_run_succeeded(task, facts)
-    conditions = [synced(task, task.revision_id), scheduled(task), last]
+    last, forbidden = last_run_succeeded(task, facts), held(task)
+    conditions = [synced(task, task.revision_id), scheduled(task, forbidden), last]
     if facts.overdue is not None:
         conditions.append(_overdue(task, facts.overdue))
     if facts.suspension is not None:
@@ -82,7 +83,7 @@ def judge_task(task: TaskView, facts: TaskFacts) -> ObjectStatus:
         line=task.line,
         task_id=task.id,
         zone=task.timezone,
-        next_run=task.next_run,
+        next_run=task.next_run if forbidden is None else forbidden.next_run,
         last=_decisive(facts),
         open=facts.open,
     )
@@ -143,8 +144,8 @@ def synced(row: TaskView | ServerView, revision_id: int | None) -> Condition:
     return Condition(ConditionType.SYNCED, TRUE, "Applied", text, row.updated_at, row.generation)
 
 
-def scheduled(task: TaskView) -> Condition:
-    """Whether slots arise, and which is next."""
+def scheduled(task: TaskView, forbidden: Held | None = None) -> Condition:
+    """Whether slots arise, and which is next; ``forbidden`` is what keeps that one from running."""
 
     def say(status: ConditionStatus, reason: str, message: str) -> Condition:
         return Condition(
@@ -164,6 +165,14 @@ def scheduled(task: TaskView) -> Condition:
         return say(FALSE, "NoSchedule", "it has no schedule and runs only when asked")
     if task.next_run is None:
         return say(FALSE, "NoNextRun", f"the row has no next run although its schedule is {task.schedule!r}")
+    if forbidden is not None:
+        slot = (
+            f"{forbidden.words}, so the slot due at {moment_text(task.next_run, task.timezone)} does not run"
+        )
+        if forbidden.next_run is None:
+            return say(FALSE, "Forbidden", slot)
+        following = moment_text(forbidden.next_run, task.timezone)
+        return say(TRUE, "Scheduled", f"{slot}; the next run is due at {following}")
     return say(TRUE, "Scheduled", f"the next run is due at {moment_text(task.next_run, task.timezone)}")
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from reconciler.model.execution import State
+from reconciler.report.timeline import Planned, plan_of
 from reconciler.report.times import moment_text, stamp
 from reconciler.report.timing import timing_of
 from reconciler.store.views import ExecutionView, SuspensionView, TaskView
@@ -55,9 +56,10 @@ def find_overdue(
     if not task.runnable:
         return None
     late = now - late_after
-    due, slot = task.next_run, task.next_slot
-    if due is not None and due < late and not _covered(suspensions, due):
-        return Overdue("NotClaimed", slot or due, due, due + late_after)
+    unclaimed = _unclaimed(task, suspensions, late)
+    if unclaimed is not None:
+        slot, due = unclaimed
+        return Overdue("NotClaimed", slot, due, due + late_after)
     if any(run.state is State.RUNNING for run in open_runs):
         # a waiting one waits for its turn
         return None
@@ -86,11 +88,24 @@ def suspect_slot(
         if coming is None or (task.next_slot <= coming and task.next_run <= coming + timing.jitter):
             return None
     slot = timing.previous_before(now - late_after - timing.jitter + _TICK)
-    if slot is None or slot <= task.runnable_since or _covered(suspensions, slot + timing.jitter):
+    if slot is None or slot <= task.runnable_since:
         return None
     due = slot + timing.jitter
+    if Planned(task, timing, tuple(suspensions)).resumed(due) is not None:
+        return None
     return Overdue("NotScheduled", slot, due, due + late_after)
 
 
-def _covered(suspensions: Sequence[SuspensionView], moment: datetime) -> bool:
-    return any(item.since <= moment and (item.until is None or moment < item.until) for item in suspensions)
+def _unclaimed(
+    task: TaskView, suspensions: Sequence[SuspensionView], late: datetime
+) -> tuple[datetime, datetime] | None:
+    """Nominal and due instant of the first slot from the row's next one on that is due before ``late`` and
+    would have run: what is suspended or forbidden then is no run that fails to come."""
+    due, slot = task.next_run, task.next_slot
+    if due is None or due >= late:
+        return None
+    plan = plan_of(task, suspensions)
+    if plan is None or plan.resumed(due) is None:
+        return slot or due, due
+    fire = next(plan.fires(due, late), None)
+    return None if fire is None else (fire.scheduled_for, fire.at)

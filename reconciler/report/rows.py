@@ -83,7 +83,7 @@ def task_row(task: TaskView, status: ObjectStatus, now: datetime, several: bool)
         _health(status),
         relative(task.last_run, now),
         _next_run(task, status, now),
-        "" if task.next_run is None else wall(task.next_run, zone_or_utc(task.timezone), now),
+        "" if status.next_run is None else wall(status.next_run, zone_or_utc(task.timezone), now),
     ]
 
 
@@ -186,10 +186,15 @@ def _health(status: ObjectStatus) -> Cell:
 def _next_run(task: TaskView, status: ObjectStatus, now: datetime) -> Cell:
     if task.deleted_at is not None:
         return f"deleted {relative(task.deleted_at, now)}", Style.DIM
-    if task.next_run is not None:
-        return coming(task.next_run, now)
+    if status.next_run is not None:
+        return coming(status.next_run, now)
     scheduled = status.condition(ConditionType.SCHEDULED)
-    words = {"Disabled": "disabled", "ServerDisabled": "server disabled", "NoNextRun": "none"}
+    words = {
+        "Disabled": "disabled",
+        "ServerDisabled": "server disabled",
+        "NoNextRun": "none",
+        "Forbidden": "forbidden",
+    }
     return words.get(scheduled.reason if scheduled else "", "-"), Style.DIM
 
 

@@ -17,6 +17,7 @@ from reconciler.model.zone import zone
 from reconciler.report.times import local_rfc3339
 from reconciler.report.timing import Timing, timing_of
 from reconciler.schedule.base import Note
+from reconciler.schedule.forbidden import FAR
 from reconciler.store.views import SuspensionView, TaskView
 
 HOUR = timedelta(hours=1)
@@ -35,7 +36,7 @@ class Fire:
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """A runnable task and how its slots arise; ``suspensions`` are times in which none does."""
+    """A runnable task and how its slots arise; in ``suspensions`` and forbidden times none runs."""
 
     task: TaskView
     timing: Timing
@@ -60,11 +61,14 @@ class Planned:
         return total
 
     def _gaps(self, start: datetime, end: datetime) -> list[tuple[datetime, datetime]]:
-        """The suspended parts of a range, in order, none overlapping another."""
+        """The suspended and forbidden parts of a range, in order, none overlapping another."""
+        parts = [(item.since, item.until or end) for item in self.suspensions]
+        if self.timing.forbidden is not None:
+            parts += [(item.since, item.until) for item in self.timing.forbidden.between(start, end)]
         gaps: list[tuple[datetime, datetime]] = []
-        for item in sorted(self.suspensions, key=lambda item: item.since):
-            since = max(item.since, start, gaps[-1][1] if gaps else start)
-            until = end if item.until is None else min(item.until, end)
+        for begins, ends in sorted(parts):
+            since = max(begins, start, gaps[-1][1] if gaps else start)
+            until = min(ends, end)
             if since < until:
                 gaps.append((since, until))
         return gaps
@@ -82,11 +86,12 @@ class Planned:
         return Fire(self.task, slot + self.jitter, slot, self.timing.note(slot))
 
     def resumed(self, at: datetime) -> datetime | None:
-        """When the suspension that covers ``at`` ends (one without end: far off); None where none does."""
+        """When what forbids ``at`` ends (far off where it has no end); None where nothing does."""
         for item in self.suspensions:
             if item.since <= at and (item.until is None or at < item.until):
                 return item.until or _FOREVER
-        return None
+        found = None if self.timing.forbidden is None else self.timing.forbidden.at(at)
+        return None if found is None else found.until
 
 
 def plan_of(task: TaskView, suspensions: Sequence[SuspensionView] = ()) -> Planned | None:
@@ -95,6 +100,27 @@ def plan_of(task: TaskView, suspensions: Sequence[SuspensionView] = ()) -> Plann
     if timing is None:
         return None
     return Planned(task, timing, tuple(suspensions))
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What forbids a task's next slot, and when the first run after it is due; None: none in ten years."""
+
+    words: str
+    next_run: datetime | None
+
+
+def held(task: TaskView) -> Held | None:
+    """Whether calendars forbid the next slot of a task; None where they do not."""
+    if task.next_run is None or not task.document["spec"].get("calendars"):
+        return None
+    plan = plan_of(task)
+    forbidden = None if plan is None else plan.timing.forbidden
+    found = None if forbidden is None else forbidden.at(task.next_run)
+    if plan is None or forbidden is None or found is None:
+        return None
+    fire = next(plan.fires(found.until, task.next_run + FAR), None)
+    return Held(forbidden.words(found), None if fire is None else fire.at)
 
 
 def timeline(planned: Iterable[Planned], start: datetime, end: datetime) -> Iterator[Fire]:

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
+from reconciler.model.calendar import read_calendars
 from reconciler.model.enums import Dst
 from reconciler.model.quantity import parse_duration
 from reconciler.model.zone import zone
 from reconciler.schedule.base import Note, Schedule
 from reconciler.schedule.expression import parse
+from reconciler.schedule.forbidden import Forbidden, forbidden_by
 from reconciler.schedule.invalid import ScheduleInvalid
 from reconciler.schedule.stable import jitter_offset
 from reconciler.store.views import TaskView
@@ -24,6 +26,8 @@ class Timing:
     zone: ZoneInfo
     dst: Dst
     jitter: timedelta
+    forbidden: Forbidden | None = None
+    """What its calendars forbid, by due instants; slots arise all the same, and are skipped."""
 
     def next_after(self, moment: datetime) -> datetime | None:
         return self.schedule.next_after(moment, self.zone, self.dst)
@@ -51,6 +55,7 @@ def timing_of(task: TaskView) -> Timing | None:
         place = zone(task.timezone)
         jitter = parse_duration(spec.get("jitter", "0s"))
         dst = Dst(spec.get("dst", Dst.CRON))
-        return Timing(parse(task.schedule, task.address), place, dst, jitter_offset(task.address, jitter))
+        schedule, offset = parse(task.schedule, task.address), jitter_offset(task.address, jitter)
+        return Timing(schedule, place, dst, offset, forbidden_by(read_calendars(spec.get("calendars"))))
     except (ScheduleInvalid, ValueError):
         return None

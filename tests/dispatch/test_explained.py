@@ -147,3 +147,19 @@ def test_a_claimed_slot_that_nobody_starts_is_overdue_too(world: World) -> None:
     world.claim_all()
     world.clock.advance(120)
     assert verdict(world, task, 3600)[0] == "overdue"
+
+
+def test_a_slot_that_a_calendar_forbade_before_and_after_it_is_claimed(world: World) -> None:
+    noon = {"name": "noon", "deny": [{"dates": ["2026-03-01"], "from": "12:01", "until": "12:03"}]}
+    task = world.fleet.task(due=60, calendars=[noon])
+    assert asked(world, task, None).next_forbidden == "calendar noon forbids runs until 2026-03-01 12:03 UTC"
+    assert [fire.at for fire in asked(world, task, None).fires][:2] == [at(0), at(180)]
+    assert verdict(world, task, 60) == ("upcoming", "suspended")
+    world.clock.advance(60)
+    assert verdict(world, task, 60) == ("skipped", "suspended")
+    world.claim_all()
+    # the calendar is another one now, and the row keeps what it was
+    world.fleet.change_task(task, spec={"spec": {}})
+    found = asked(world, task, 60)
+    assert (found.answer.verdict, found.answer.reason) == ("skipped", "suspended")
+    assert "calendar noon forbids runs until 2026-03-01 12:03 UTC" in found.answer.message
