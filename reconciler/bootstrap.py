@@ -28,8 +28,10 @@ if TYPE_CHECKING:
     from reconciler.cache.signals import Signals
     from reconciler.controller.events import Listener as EventListener
     from reconciler.controller.http import Listener, Route
+    from reconciler.controller.notifying import Notifying
     from reconciler.controller.publishing import Publisher
     from reconciler.controller.reconcile import Report
+    from reconciler.controller.runtime import Runtime
     from reconciler.controller.service import Service
     from reconciler.controller.sources import TreeSource
     from reconciler.execute.doctor import Doctor
@@ -260,6 +262,16 @@ def deliveries(db: Database, settings: Settings, clock: Clock, owner: str) -> li
     return found
 
 
+def notifying(db: Database, settings: Settings, clock: Clock, runtime: Runtime) -> Notifying:
+    """What sees exceptions begin, and tells people."""
+    from reconciler.controller.notifying import Notifying
+    from reconciler.controller.observing import Observer
+
+    late_after = timedelta(seconds=settings.late_after)
+    observer = Observer(db, clock, runtime.owner, late_after, settings.notify)
+    return Notifying(observer, deliveries(db, settings, clock, runtime.owner), clock, runtime.outage)
+
+
 def service(
     db: Database,
     settings: Settings,
@@ -328,5 +340,5 @@ def service(
         end,
         publisher(db, settings, clock, write_to),
         survey,
-        deliveries(db, settings, clock, runtime.owner) if schedule else (),
+        notifying(db, settings, clock, runtime) if schedule else None,
     )

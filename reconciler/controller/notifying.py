@@ -1,4 +1,7 @@
-"""Delivers notifications beside the work: a thread for each target, so that none waits for another's."""
+"""Sees what becomes of the status, and delivers what is told, beside the work.
+
+A thread for each target, so that none waits for another's.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from contextlib import suppress
 
 from reconciler.clock import Clock
 from reconciler.controller.loop import Loop
+from reconciler.controller.observing import Observer
 from reconciler.controller.outage import Outage
 from reconciler.errors import Temporary
 from reconciler.notify.delivery import Delivery
@@ -16,11 +20,14 @@ _ENDING_SECONDS = 1.0
 
 
 class Notifying:
-    """Of all processes on a database one at a time delivers to a target."""
+    """Of all processes on a database one at a time looks, and one at a time delivers to a target."""
 
-    def __init__(self, deliveries: Sequence[Delivery], clock: Clock, outage: Outage) -> None:
-        self._deliveries = list(deliveries)
-        self._loops = [Loop(f"notify {one.name}", one.step, clock, outage) for one in deliveries]
+    def __init__(
+        self, observer: Observer, deliveries: Sequence[Delivery], clock: Clock, outage: Outage
+    ) -> None:
+        self._parts: list[Observer | Delivery] = [observer, *deliveries]
+        self._loops = [Loop("observe", observer.step, clock, outage)]
+        self._loops += [Loop(f"notify {one.name}", one.step, clock, outage) for one in deliveries]
 
     def start(self) -> None:
         """Begin with what waits."""
@@ -31,9 +38,9 @@ class Notifying:
         """Begin nothing more, and let other processes go on at once."""
         for loop in self._loops:
             loop.end()
-        for loop, delivery in zip(self._loops, self._deliveries, strict=True):
+        for loop, part in zip(self._loops, self._parts, strict=True):
             if loop.ident is not None:
                 loop.join(_ENDING_SECONDS)
             if not loop.is_alive():
                 with suppress(Temporary):
-                    delivery.resign()
+                    part.resign()

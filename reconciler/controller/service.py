@@ -18,7 +18,6 @@ from reconciler.controller.survey import Survey
 from reconciler.controller.watch import Watcher
 from reconciler.controller.webhook import Push
 from reconciler.errors import Temporary
-from reconciler.notify.delivery import Delivery
 
 _PASS_SECONDS = 5.0
 """How long the end waits for a reconcile that is under way; its transaction is whole or not at all."""
@@ -53,7 +52,7 @@ class Service:
         end: threading.Event,
         publisher: Publisher | None = None,
         survey: Survey | None = None,
-        deliveries: Sequence[Delivery] = (),
+        notifying: Notifying | None = None,
     ) -> None:
         """``end`` is set when it is to end, also for reconcilers that look at a slow source."""
         self.runtime = runtime
@@ -64,7 +63,7 @@ class Service:
         self._kept: list[_Kept] = []
         self.publisher = publisher
         self._publishing = None if publisher is None else Loop("publish", publisher.step, clock, outage)
-        self._notifying = Notifying(deliveries, clock, outage)
+        self._notifying = notifying
         self._watchers: list[Watcher] = []
         for reconciler in reconcilers:
             source = reconciler.source
@@ -84,7 +83,8 @@ class Service:
             watcher.start()
         if self._publishing is not None:
             self._publishing.start()
-        self._notifying.start()
+        if self._notifying is not None:
+            self._notifying.start()
         if self.survey is not None:
             self.survey.start()
         self.health.begun()
@@ -114,7 +114,8 @@ class Service:
             with suppress(Temporary):
                 kept.reconciler.resign()
         recorded = self.runtime.stop(seconds, finish=finish)
-        self._notifying.stop()
+        if self._notifying is not None:
+            self._notifying.stop()
         self._publish_last()
         return recorded
 

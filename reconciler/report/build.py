@@ -6,11 +6,12 @@ import gc
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from reconciler.model.enums import Kind
 from reconciler.model.execution import Status
+from reconciler.report.exceptions import with_transitions
 from reconciler.report.judge import TaskFacts, judge_project, judge_server, judge_task, longest
 from reconciler.report.layout import printable
 from reconciler.report.overdue import Overdue, find_overdue, suspect_slot
@@ -20,7 +21,15 @@ from reconciler.store.engine import Database
 from reconciler.store.executions import tails
 from reconciler.store.listing import all_servers, all_tasks, list_projects, stored_conditions, suspensions
 from reconciler.store.overview import KnownRows, TaskRuns, recorded_slots, server_contacts, task_runs
-from reconciler.store.views import Connection, OutputView, ProjectView, ServerView, SuspensionView, TaskView
+from reconciler.store.views import (
+    Connection,
+    OutputView,
+    ProjectView,
+    ServerView,
+    StoredCondition,
+    SuspensionView,
+    TaskView,
+)
 
 _EVERY = 1_000_000
 _TAILS = 50
@@ -39,6 +48,29 @@ def status_report(
         objects += judge_servers(conn, servers, every=True)
         objects += with_tails(conn, judge_tasks(conn, tasks, now, late_after, every=True, rows=rows))
     return StatusReport(now, tuple(objects))
+
+
+@dataclass(frozen=True, slots=True)
+class Everything:
+    """All that is declared at one instant: the rows, each with its status, and what processes wrote down."""
+
+    projects: Sequence[tuple[ProjectView, ObjectStatus]]
+    servers: Sequence[tuple[ServerView, ObjectStatus]]
+    tasks: Sequence[tuple[TaskView, ObjectStatus]]
+    stored: Sequence[StoredCondition]
+
+
+def everything(db: Database, now: datetime, late_after: timedelta) -> Everything:
+    """The same as a report for those who need the rows, too."""
+    with db.snapshot() as conn, _without_collector():
+        projects = list_projects(conn, limit=_EVERY).items
+        servers, tasks = all_servers(conn), all_tasks(conn)
+        return Everything(
+            list(zip(projects, judge_projects(conn, projects), strict=True)),
+            list(zip(servers, judge_servers(conn, servers, every=True), strict=True)),
+            list(zip(tasks, judge_tasks(conn, tasks, now, late_after, every=True), strict=True)),
+            stored_conditions(conn),
+        )
 
 
 def planned_tasks(db: Database, now: datetime) -> list[Planned]:
@@ -71,7 +103,8 @@ def judge_servers(
     for row in stored_conditions(conn):
         if row.kind == Kind.SERVER:
             stored[row.object_id].append(row)
-    return [judge_server(server, contacts.get(server.id), stored[server.id]) for server in servers]
+    judged = [judge_server(server, contacts.get(server.id), stored[server.id]) for server in servers]
+    return with_transitions(conn, Kind.SERVER, servers, judged)
 
 
 def judge_tasks(
@@ -87,7 +120,7 @@ def judge_tasks(
     runs = task_runs(conn, tasks, every=every, rows=rows)
     overrides = _Overrides(suspensions(conn, now))
     overdue = _overdue(conn, tasks, runs, overrides, now, late_after)
-    return [
+    judged = [
         judge_task(
             task,
             TaskFacts(
@@ -100,6 +133,7 @@ def judge_tasks(
         )
         for task in tasks
     ]
+    return with_transitions(conn, Kind.TASK, tasks, judged)
 
 
 def with_tails(conn: Connection, objects: Sequence[ObjectStatus]) -> list[ObjectStatus]:

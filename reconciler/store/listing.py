@@ -20,6 +20,8 @@ from reconciler.store.decode import TASK_VALUES, ServerFacts, TaskReader, Texts,
 from reconciler.store.labels import has_labels
 from reconciler.store.packed import SEPARATOR, packed
 from reconciler.store.tables import Condition, Override, Project, Revision, Server, Task, User
+from reconciler.store.told import TYPE
+from reconciler.store.transitions import SEEN
 from reconciler.store.types import LongText
 from reconciler.store.views import (
     Page,
@@ -345,7 +347,7 @@ def suspensions(conn: Connection, now: datetime) -> list[SuspensionView]:
 
 
 def stored_conditions(conn: Connection) -> list[StoredCondition]:
-    """What long-running processes wrote down."""
+    """What long-running processes wrote down of what only they know; not since when they saw exceptions."""
     query = select(
         Condition.kind,
         Condition.object_id,
@@ -355,7 +357,7 @@ def stored_conditions(conn: Connection) -> list[StoredCondition]:
         Condition.message,
         Condition.observed_generation,
         Condition.last_transition,
-    )
+    ).where(Condition.type.not_like(f"%{SEEN}"), Condition.type != TYPE)
     return [
         StoredCondition(**{**row._mapping, "type": type_of(row.type), "cause": cause_of(row.type)})
         for row in conn.execute(query)
