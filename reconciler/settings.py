@@ -12,23 +12,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
+from reconciler import values as read
 from reconciler.errors import SettingsInvalid
-from reconciler.model.enums import NotifyOn
 from reconciler.model.notification import Target
-from reconciler.model.quantity import format_duration, format_size, parse_duration, parse_size
+from reconciler.model.quantity import format_duration, format_size
 
 PREFIX = "RECONCILER_"
 SECRET_PREFIX = "RECONCILER_SECRET_"
 FILE = "reconciler.toml"
 DEFAULT_DATABASE = "sqlite:///.reconciler/state.db"
-SMALLEST_SPOOL = 16 * 1024 * 1024
 _PASSWORD = re.compile(r"(://[^:/@]*:).*@|([?&][a-z_]*passw(?:or)?d=)[^&]*")
 """Before the last @, since a password may hold / and @ as they are; or in the query, as drivers allow."""
-_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]")
-_LONGEST_PREFIX = 800
-"""Characters: an archive's whole place has to fit into its row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,119 +95,25 @@ def mask_url(url: str) -> str:
     return _PASSWORD.sub(lambda found: f"{found[1]}***@" if found[1] else f"{found[2]}***", url)
 
 
-def _text(value: object) -> str:
-    if not isinstance(value, str) or not value:
-        raise ValueError("a text is expected")
-    return value
-
-
-def _flag(value: object) -> bool:
-    if value in (True, "1", "true"):
-        return True
-    if value in (False, "0", "false", ""):
-        return False
-    raise ValueError("1 or 0 is expected")
-
-
-def _count(value: object) -> int:
-    number = int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else value
-    if not isinstance(number, int) or isinstance(number, bool) or not 1 <= number <= 10_000:
-        raise ValueError("a whole number from 1 to 10000 is expected")
-    return number
-
-
-def _duration(value: object) -> int:
-    return parse_duration(value)
-
-
-def _spool_size(value: object) -> int:
-    size = parse_size(value)
-    if size < SMALLEST_SPOOL:
-        raise ValueError(f"at least {format_size(SMALLEST_SPOOL)} is expected: one run may leave as much")
-    return size
-
-
-def _reference(value: object) -> Mapping[str, str]:
-    """``env:NAME``, or in the file ``{env = "NAME"}``."""
-    if isinstance(value, str):
-        provider, _, name = value.partition(":")
-        value = {provider: name}
-    if isinstance(value, dict) and len(value) == 1:
-        ((provider, name),) = value.items()
-        if isinstance(name, str) and provider and name:
-            return {str(provider): name}
-    raise ValueError('the reference of a secret is expected, such as env:NAME or {env = "NAME"}')
-
-
-def _address(value: object) -> str:
-    host, _, port = _text(value).rpartition(":")
-    if not host or not port.isascii() or not port.isdigit() or not 0 <= int(port) <= 65_535:
-        raise ValueError("an address is expected, such as 127.0.0.1:9187")
-    return f"{host}:{port}"
-
-
-def _log(value: object) -> str:
-    if value not in ("text", "json"):
-        raise ValueError("text or json is expected")
-    return str(value)
-
-
-def _path(value: object) -> Path:
-    return Path(_text(value)).expanduser()
-
-
-def _redis_url(value: object) -> str:
-    """Only what can be said without the library; nothing of the value is quoted, it may hold a password."""
-    text = _text(value)
-    try:
-        parts = urlsplit(text)
-        good = bool(parts.path) if parts.scheme == "unix" else bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        good = False
-    if not good or parts.scheme not in ("redis", "rediss", "unix"):
-        raise ValueError("redis://user:password@host:6379/0, rediss:// (TLS) or unix:///path is expected")
-    if parts.scheme != "unix" and not re.fullmatch(r"/?|/\d{1,5}", parts.path):
-        raise ValueError("the path of a Redis URL is the number of a database, such as /0")
-    return text
-
-
-def _redis_prefix(value: object) -> str:
-    text = _text(value)
-    if not re.fullmatch(r"[\w.:/-]{1,100}", text, re.ASCII):
-        raise ValueError("letters, digits and . _ : / - are expected, at most 100")
-    return text
-
-
-def _archive(value: object) -> str:
-    text = _text(value)
-    scheme, colon, rest = text.partition("://")
-    if not colon:
-        return str(Path(text).expanduser())
-    bucket, _, prefix = rest.partition("/")
-    if scheme != "s3" or not _BUCKET.fullmatch(bucket) or len(prefix) > _LONGEST_PREFIX:
-        raise ValueError("a folder or s3://bucket/prefix is expected")
-    return text.rstrip("/")
-
-
 _PARSERS: dict[str, Callable[[object], Any]] = {
-    "database_url": _text,
-    "database_pool_size": _count,
-    "database_pool_recycle": _duration,
-    "database_pool_ping": _flag,
-    "redis_url": _redis_url,
-    "redis_prefix": _redis_prefix,
-    "allow_local": _flag,
-    "secrets_dir": _path,
-    "known_hosts": _path,
-    "archive": _archive,
-    "state_dir": _path,
-    "spool_size": _spool_size,
-    "late_after": _duration,
-    "workers": _count,
-    "log": _log,
-    "listen": _address,
-    "token": _reference,
-    "webhook_secret": _reference,
+    "database_url": read.text,
+    "database_pool_size": read.count,
+    "database_pool_recycle": read.duration,
+    "database_pool_ping": read.flag,
+    "redis_url": read.redis_url,
+    "redis_prefix": read.redis_prefix,
+    "allow_local": read.flag,
+    "secrets_dir": read.path,
+    "known_hosts": read.path,
+    "archive": read.archive,
+    "state_dir": read.path,
+    "spool_size": read.spool_size,
+    "late_after": read.duration,
+    "workers": read.count,
+    "log": read.log,
+    "listen": read.address,
+    "token": read.reference,
+    "webhook_secret": read.reference,
 }
 
 
@@ -290,56 +191,12 @@ def _providers(table: object, problems: list[str]) -> dict[str, tuple[str, ...]]
     return found
 
 
-def _url(value: object) -> str | Mapping[str, str]:
-    """As it stands, or a reference to it; nothing of it is quoted, it may hold a token."""
-    if not isinstance(value, str):
-        return _reference(value)
-    if not urlsplit(_text(value)).scheme:
-        raise ValueError('an Apprise URL, such as mailtos://…, or its reference {env = "NAME"} is expected')
-    return value
-
-
-def _webhook(value: object) -> str | Mapping[str, str]:
-    if not isinstance(value, str):
-        return _reference(value)
-    check_webhook(value)
-    return value
-
-
-def check_webhook(url: str) -> None:
-    """Raises ValueError, which quotes nothing of it, unless messages may be posted there."""
-    parts = urlsplit(url)
-    try:
-        port = parts.port
-    except ValueError:
-        # its words quote the URL
-        port = 0
-    here = parts.hostname in ("127.0.0.1", "::1", "localhost")
-    if parts.scheme != "https" and not (parts.scheme == "http" and here):
-        raise ValueError("an https:// URL is expected (http:// only for this machine)")
-    if not parts.hostname or parts.username is not None or port == 0 or re.search(r"[\s\x00-\x1f]", url):
-        raise ValueError("an https:// URL with a host and without a user or blanks is expected")
-
-
-def _names(value: object) -> frozenset[str]:
-    if not isinstance(value, list) or not value or not all(isinstance(one, str) and one for one in value):
-        raise ValueError('a list of names is expected, such as ["billing"]')
-    return frozenset(value)
-
-
-def _events(value: object) -> frozenset[NotifyOn]:
-    known = {event.value for event in NotifyOn}
-    if not isinstance(value, list) or not value or not all(one in known for one in value):
-        raise ValueError(f"a list of events is expected: {', '.join(sorted(known))}")
-    return frozenset(NotifyOn(one) for one in value)
-
-
 _TARGET_PARSERS: dict[str, Callable[[object], Any]] = {
-    "url": _url,
-    "webhook": _webhook,
-    "secret": _reference,
-    "events": _events,
-    "projects": _names,
+    "url": read.url,
+    "webhook": read.webhook,
+    "secret": read.reference,
+    "events": read.events,
+    "projects": read.names,
 }
 
 
@@ -379,11 +236,11 @@ def _table(
 
 
 _GIT_PARSERS: dict[str, Callable[[object], Any]] = {
-    "url": _text,
-    "username": _text,
-    "password": _reference,
-    "ssh_key": _path,
-    "known_hosts": _path,
+    "url": read.text,
+    "username": read.text,
+    "password": read.reference,
+    "ssh_key": read.path,
+    "known_hosts": read.path,
 }
 
 

@@ -22,7 +22,7 @@ from reconciler import __version__
 from reconciler.clock import Clock
 from reconciler.errors import NotDelivered
 from reconciler.notify.note import Note
-from reconciler.settings import check_webhook
+from reconciler.values import check_webhook
 
 SECONDS = 10.0
 
