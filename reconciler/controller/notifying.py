@@ -16,7 +16,7 @@ from reconciler.errors import Temporary
 from reconciler.notify.delivery import Delivery
 
 _ENDING_SECONDS = 1.0
-"""What is being sent then is not waited for: it is marked, or it comes again."""
+"""For all together. What is being sent then is not waited for: it is marked, or it comes again."""
 
 
 class Notifying:
@@ -25,6 +25,7 @@ class Notifying:
     def __init__(
         self, observer: Observer, deliveries: Sequence[Delivery], clock: Clock, outage: Outage
     ) -> None:
+        self._clock = clock
         self._parts: list[Observer | Delivery] = [observer, *deliveries]
         self._loops = [Loop("observe", observer.step, clock, outage)]
         self._loops += [Loop(f"notify {one.name}", one.step, clock, outage) for one in deliveries]
@@ -38,9 +39,10 @@ class Notifying:
         """Begin nothing more, and let other processes go on at once."""
         for loop in self._loops:
             loop.end()
+        deadline = self._clock.monotonic() + _ENDING_SECONDS
         for loop, part in zip(self._loops, self._parts, strict=True):
             if loop.ident is not None:
-                loop.join(_ENDING_SECONDS)
+                loop.join(max(0.0, deadline - self._clock.monotonic()))
             if not loop.is_alive():
                 with suppress(Temporary):
                     part.resign()
