@@ -282,6 +282,19 @@ def describe_settings(settings: Settings) -> list[dict[str, Any]]:
     return rows
 
 
+def changed_settings(before: Settings, after: Settings) -> dict[str, str]:
+    """Name → what became of it, secrets masked, of each setting that differs."""
+    found = {}
+    for item in fields(before):
+        old, new = getattr(before, item.name), getattr(after, item.name)
+        if item.name in ("origins", "secret_names") or old == new:
+            continue
+        one, other = _shown(item.name, old), _shown(item.name, new)
+        # of tables that hold secrets only the names are shown, and those may be the same
+        found[item.name] = item.name if one == other else f"{item.name} {one} → {other}"
+    return found
+
+
 def _shown(name: str, value: Any) -> Any:
     if name in ("database_pool_recycle", "late_after"):
         return format_duration(value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import threading
 from pathlib import Path
@@ -13,10 +14,14 @@ from reconciler.cli.common import duration_argument, settings_of
 from reconciler.cli.console import Console
 from reconciler.cli.sources import sources_of
 from reconciler.cli.trees import person
-from reconciler.clock import SystemClock
+from reconciler.clock import Clock, SystemClock
 
 if TYPE_CHECKING:
+    from reconciler.cli.live import Live
+    from reconciler.cli.reloading import Reloader
+    from reconciler.controller.http import Listener
     from reconciler.controller.service import Service
+    from reconciler.controller.supervisor import Supervisor
 
 
 def add_for(parser: argparse.ArgumentParser) -> None:
@@ -75,9 +80,12 @@ def serve(
     from reconciler import bootstrap
     from reconciler.cli.live import Live
     from reconciler.cli.loglines import set_up_logging
+    from reconciler.cli.reloading import Reloader
+    from reconciler.controller.supervisor import Supervisor
 
     settings = settings_of(args)
     clock = SystemClock()
+    supervisor = Supervisor.of(os.environ, os.getpid(), clock)
     set_up_logging(settings.log, console.err)
     live = Live(console, clock, settings.log)
     sources = sources_of(paths, args, settings, clock) if paths or getattr(args, "git", None) else []
@@ -97,32 +105,65 @@ def serve(
             write_to=getattr(args, "write_to", None),
         )
         port = bootstrap.listener(settings, clock, service, executors)
-        with _Signals(service) as signals:
-            if port is not None:
-                live.say(f"listening on http://{port.start()}")
-            service.start()
-            signals.wait(args.seconds)
-            if signals.came is not None:
-                live.say(f"{signals.came.name}: ending in order")
-            recorded = signals.stop()
-            if port is not None:
-                port.stop()
+        reloader = Reloader(args, console, settings, clock, db, service, executors, sources, live)
+        with _Signals(service, clock, on_terminal=console.out.isatty()) as signals:
+            recorded = _work(service, port, signals, args.seconds, reloader, supervisor, live, clock)
         if executors is not None:
             executors.close()
     return 0 if recorded else 1
 
 
-class _Signals:
-    """SIGINT and SIGTERM end the process in order; a second one shortens the end."""
+def _work(
+    service: Service,
+    port: Listener | None,
+    signals: _Signals,
+    seconds: float | None,
+    reloader: Reloader,
+    supervisor: Supervisor,
+    live: Live,
+    clock: Clock,
+) -> bool:
+    """From the start to the end; whether everything that was begun is recorded."""
+    from reconciler.controller.supervisor import Pulse
 
-    def __init__(self, service: Service) -> None:
+    pulse = Pulse(supervisor, service.health, clock)
+    if port is not None:
+        live.say(f"listening on http://{port.start()}")
+    service.start()
+    supervisor.ready()
+    pulse.start()
+    while signals.wait(seconds):
+        supervisor.reloading()
+        reloader.reload()
+        supervisor.ready()
+    if signals.came is not None:
+        live.say(f"{signals.came.name}: ending in order")
+    supervisor.stopping()
+    pulse.stop()
+    recorded = signals.stop()
+    if port is not None:
+        port.stop()
+    return recorded
+
+
+class _Signals:
+    """SIGINT and SIGTERM end the process in order, a second one shortens the end.
+
+    SIGHUP reads the settings anew; on a terminal it means that this was closed, and ends the process, too.
+    """
+
+    def __init__(self, service: Service, clock: Clock, *, on_terminal: bool) -> None:
         self._service = service
+        self._clock = clock
+        self._on_terminal = on_terminal
+        self._end: float | None = None
+        self._reload = False
         self._bell = threading.Event()
         self._before: dict[signal.Signals, object] = {}
         self.came: signal.Signals | None = None
 
     def __enter__(self) -> _Signals:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             self._before[number] = signal.signal(number, self._on_signal)
         return self
 
@@ -131,15 +172,29 @@ class _Signals:
             signal.signal(number, handler)  # type: ignore[arg-type]
 
     def _on_signal(self, number: int, _: FrameType | None) -> None:
+        if number == signal.SIGHUP and self._on_terminal:
+            number = signal.SIGTERM
+        if number == signal.SIGHUP:
+            self._reload = True
+            self._bell.set()
+            return
         if self.came is not None or number == signal.SIGTERM:
             self._service.runtime.hurry()
         if self.came is None or number == signal.SIGTERM:
             self.came = signal.Signals(number)
         self._bell.set()
 
-    def wait(self, seconds: float | None) -> None:
-        """Until a signal comes or the time is over."""
-        self._bell.wait(seconds)
+    def wait(self, seconds: float | None) -> bool:
+        """Until settings are to be read anew (True), or it is to end: for a signal, or ``seconds`` after the
+        first call.
+        """
+        now = self._clock.monotonic()
+        if self._end is None and seconds is not None:
+            self._end = now + seconds
+        self._clock.wait(self._bell, None if self._end is None else max(0.0, self._end - now))
+        self._bell.clear()
+        asked, self._reload = self._reload, False
+        return asked and self.came is None
 
     def stop(self) -> bool:
         """End the service as the signal asks; whether everything that was begun is recorded."""

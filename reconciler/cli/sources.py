@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -124,6 +124,23 @@ def access(settings: Settings, url: str) -> GitAccess:
         return GitAccess()
     table = max(tables, key=lambda one: len(one.url))
     return GitAccess(table.username, secret(settings, table.password), table.ssh_key, table.known_hosts)
+
+
+def renew_access(sources: Sequence[TreeSource], settings: Settings) -> Callable[[], None]:
+    """What lets these sources use the [git.NAME] tables of ``settings`` from their next look on.
+
+    Raises SecretUnavailable before anything has changed.
+    """
+    from reconciler.controller.sources import GitSource
+
+    clones = [source.clone for source in sources if isinstance(source, GitSource)]
+    found = [(clone, access(settings, clone.url)) for clone in clones]
+
+    def renew() -> None:
+        for clone, one in found:
+            clone.use(one)
+
+    return renew
 
 
 def _trust(args: argparse.Namespace) -> Trust | None:

@@ -99,6 +99,11 @@ class Executing:
         self._live.start()
         self._take_loop.start()
 
+    def resize(self, workers: int) -> None:
+        """Execute so many runs at once."""
+        self._taker.resize(workers)
+        self._pool.resize(workers)
+
     def wake(self) -> None:
         """Something may be waiting, or a thread is free."""
         self._take_loop.wake()

@@ -45,7 +45,7 @@ class Loop(threading.Thread):
         self._told: dict[str, float] = {}
         self._patience = patience
         self._busy_since: float | None = None
-        outage.loops.append(self)
+        outage.join(self)
 
     def busy(self, now: float) -> float:
         """For how many seconds the present step has gone on at the monotonic second ``now``; 0: it sleeps."""

@@ -37,6 +37,10 @@ class Outage:
         self.steady_since = float("-inf")
         self.loops: list[Loop] = []
 
+    def join(self, loop: Loop) -> None:
+        """One more shares it; those that ended meanwhile, as targets of messages do, are forgotten."""
+        self.loops = [*(other for other in self.loops if not other.ending), loop]
+
     @property
     def since(self) -> float | None:
         """The monotonic second of the first failure of this outage; None while the database answers."""

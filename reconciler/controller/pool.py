@@ -137,6 +137,13 @@ class Pool:
         with self._changed:
             return {self._at_work[thread].taken.server_id for thread in self._long_waits(HELD_UP_SECONDS)}
 
+    def resize(self, size: int) -> None:
+        """From now on so many places; runs beyond them go on, and nothing is begun until there is room."""
+        with self._changed:
+            self._size = size
+            self._changed.notify_all()
+        self._on_free()
+
     def submit(self, run: Run) -> None:
         """Execute it in a thread, at once; the caller has looked at ``free``.
 

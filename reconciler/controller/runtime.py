@@ -104,6 +104,8 @@ class Runtime:
         self._counter: int | None = None
         self._tidied = float("-inf")
         self._writer: Writer | None = None
+        self._ledger: DatabaseLedger | None = None
+        self._scheduling: Scheduling | None = None
         self._executing: Executing | None = None
 
     def start(self) -> None:
@@ -124,8 +126,9 @@ class Runtime:
         self._glance_loop = Loop("glance", self._glance, clock, self.outage)
         self._reap_loop = Loop("reap", self._reap, clock, self.outage)
         if self._executing is not None:
+            self._ledger = DatabaseLedger(db, clock, self._ids, self._settings.notify)
             self._writer = Writer(
-                DatabaseLedger(db, clock, self._ids, self._settings.notify),
+                self._ledger,
                 clock,
                 self._spool,
                 after=self._executing.recorded,
@@ -179,6 +182,16 @@ class Runtime:
     def pending(self) -> int:
         """Ends that are nowhere but in memory."""
         return 0 if self._writer is None else self._writer.pending
+
+    def use(self, settings: Settings) -> None:
+        """Go on with these ``workers``, ``late_after`` and ``notify``; the others need a new process."""
+        self._settings = settings
+        if self._scheduling is not None:
+            self._scheduling.count_as_missed(settings.late_after)
+        if self._executing is not None:
+            self._executing.resize(settings.workers)
+        if self._ledger is not None:
+            self._ledger.listen(settings.notify)
 
     def changed(self) -> None:
         """Something was applied in this process: look at once instead of at the next glance."""

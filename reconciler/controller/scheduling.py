@@ -63,6 +63,10 @@ class Scheduling:
         """Begin to claim."""
         self._loop.start()
 
+    def count_as_missed(self, late_after: float) -> None:
+        """See `Scheduler.count_as_missed`."""
+        self._scheduler.count_as_missed(late_after)
+
     def changed(self) -> None:
         """Something was applied or asked for: due times may be anywhere."""
         self._scheduler.look_everywhere()

@@ -21,8 +21,6 @@ from reconciler.errors import Temporary
 
 _PASS_SECONDS = 5.0
 """How long the end waits for a reconcile that is under way; its transaction is whole or not at all."""
-
-
 _LOOK_SECONDS = 900.0
 """How long one look at a source may take: a first clone of a large repository over a slow line, then an
 apply."""
@@ -92,6 +90,13 @@ class Service:
     @property
     def reconcilers(self) -> list[Reconciler]:
         return [kept.reconciler for kept in self._kept]
+
+    def notify_by(self, notifying: Notifying) -> None:
+        """From now on people are told this way; what is being sent ends first."""
+        if self._notifying is not None:
+            self._notifying.stop()
+        self._notifying = notifying
+        notifying.start()
 
     def pushed(self, push: Push) -> list[str]:
         """A forge told of a push: look now. The labels of the sources concerned."""

@@ -83,6 +83,10 @@ class Scheduler:
         self._swept = float("-inf")
         self._spoilt: set[int] = set()
 
+    def count_as_missed(self, late_after: float) -> None:
+        """From the next claim on, slots are missed that are so many seconds late."""
+        self._late_after = timedelta(seconds=late_after)
+
     def look_everywhere(self) -> None:
         """Due times may have been set anywhere (an apply): the next scan begins at the beginning."""
         self._swept = float("-inf")

@@ -62,11 +62,15 @@ class Taker:
         self._clock = clock
         self._owner = owner
         self._lease_seconds = lease_seconds
-        # one server, slow or dead, never has all threads: the others' runs always find one
-        self._share = workers if workers < 4 else workers * 3 // 4
+        self.resize(workers)
         self._local = local
         self._ready = False
         self._expected = False
+
+    def resize(self, workers: int) -> None:
+        """This process executes so many runs at once."""
+        # one server, slow or dead, never has all threads: the others' runs always find one
+        self._share = workers if workers < 4 else workers * 3 // 4
 
     def expect(self) -> None:
         """Something waits for sure: the next take need not ask first. May be called by any thread."""

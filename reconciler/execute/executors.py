@@ -102,6 +102,10 @@ class Executors:
         """From now on tell ``heard`` what came of going to each server; it must return at once."""
         self._heard = heard
 
+    def use(self, settings: Settings) -> None:
+        """Resolve secrets by these ``providers`` and ``secrets_dir``; the others need a new process."""
+        self._secrets.use(settings.secrets_dir, settings.providers)
+
     def connections(self) -> dict[str, int]:
         """How many ssh connections are in each state, see `Connections.states`; empty before the first."""
         with self._lock:

@@ -37,6 +37,10 @@ class SecretResolver:
         self._providers = dict(providers or {})
         self._seconds = provider_seconds
 
+    def use(self, secrets_dir: Path | None, providers: Mapping[str, tuple[str, ...]]) -> None:
+        """Look there from now on."""
+        self._folder, self._providers = secrets_dir, dict(providers)
+
     def resolve(self, reference: Mapping[str, str]) -> bytes:
         """The value. Raises SecretUnavailable if it is not there, empty, too long or has a NUL byte."""
         ((provider, name),) = reference.items()

@@ -116,6 +116,7 @@ class Clone:
     branch: str
     clock: Clock
     access: GitAccess = field(default_factory=GitAccess)
+    _login: tuple[str, str] | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         check_url(self.url)
@@ -123,10 +124,15 @@ class Clone:
         parts = urlsplit(self.url) if self.url.startswith(("https://", "http://")) else None
         if parts is not None and parts.password is not None:
             # on a command line everybody on this machine could read it
-            self.access = replace(
-                self.access, username=unquote(parts.username or ""), password=unquote(parts.password)
-            )
+            self._login = unquote(parts.username or ""), unquote(parts.password)
             self.url = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+        self.use(self.access)
+
+    def use(self, access: GitAccess) -> None:
+        """Get in this way from the next question on; a login that stood in the URL stays."""
+        if self._login is not None:
+            access = replace(access, username=self._login[0], password=self._login[1])
+        self.access = access
 
     @property
     def ref(self) -> str:

@@ -39,6 +39,10 @@ class DatabaseLedger:
                 self._max_bytes = store.packet_bytes(connection) // SHARE_OF_PACKET
         return self._max_bytes
 
+    def listen(self, targets: Targets) -> None:
+        """From the next write on these listen to events of whole projects."""
+        self._telling = Telling(targets)
+
     def write(self, starts: Sequence[Started], ends: Sequence[Ended]) -> list[Recorded]:
         """Record starts and ends, but those ends whose retry needs a task that somebody holds locked.
 

@@ -14,7 +14,7 @@ from reconciler.store.tables import Execution, Outbox
 @dataclass(frozen=True, slots=True)
 class Depth:
     """``waiting``: runs that are due and not begun; ``oldest``: when the longest due of them was due;
-    ``outbox``: messages to people that are not delivered.
+    ``outbox``: messages to people that are to be delivered.
     """
 
     waiting: int = 0
@@ -30,6 +30,8 @@ def depth(connection: Connection, now: datetime) -> Depth:
         )
     ).one()
     outbox = connection.execute(
-        select(func.count()).select_from(Outbox).where(Outbox.delivered_at.is_(None))
+        select(func.count())
+        .select_from(Outbox)
+        .where(Outbox.delivered_at.is_(None), Outbox.next_attempt.is_not(None))
     ).scalar_one()
     return Depth(waiting, oldest, outbox)

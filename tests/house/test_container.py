@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
+import sys
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+
+from reconciler.controller.http import Listener, Route, json_response
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCKERFILE = re.sub(r"\\\n", " ", (ROOT / "Dockerfile").read_text())
@@ -68,12 +73,30 @@ def test_what_the_image_copies_exists_and_is_not_ignored() -> None:
                 assert (ROOT / name).exists(), name
 
 
-def test_its_health_check_and_every_command_of_compose_are_known_to_the_program() -> None:
+@pytest.mark.parametrize("status", [HTTPStatus.OK, HTTPStatus.SERVICE_UNAVAILABLE])
+def test_its_health_check_is_what_the_port_answers(status: HTTPStatus) -> None:
+    check = yaml.safe_load(last("HEALTHCHECK").partition("CMD ")[2])
+    assert check[0] == "python"
+    answer = Route(lambda request: json_response(status, {}), guarded=False)
+    listener = Listener("127.0.0.1:0", {("GET", "/healthz"): answer}, None)
+    # a proxy of the container's environment is for others
+    environment = {"RECONCILER_LISTEN": listener.start(), "http_proxy": "http://127.0.0.1:1"}
+    try:
+        done = subprocess.run([sys.executable, *check[1:]], env=environment, capture_output=True, check=False)
+    finally:
+        listener.stop()
+    assert (done.returncode == 0) == (status is HTTPStatus.OK)
+
+
+def test_the_port_of_the_health_check_is_open_within_the_container_only() -> None:
+    assert "RECONCILER_LISTEN=127.0.0.1:9187" in last("ENV")
+    for name in ("controller", "worker"):
+        assert SERVICES[name]["environment"]["RECONCILER_LISTEN"] == "127.0.0.1:9187"
+
+
+def test_every_command_of_compose_is_known_to_the_program() -> None:
     from reconciler.cli.main import COMMANDS
 
-    check = yaml.safe_load(last("HEALTHCHECK").partition("CMD ")[2])
-    assert check[0] == "reconciler"
-    assert check[1] in COMMANDS
     for name in ("migrate", "controller", "worker"):
         assert SERVICES[name]["command"][0] in COMMANDS
 
