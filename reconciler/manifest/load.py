@@ -209,7 +209,7 @@ class _Tree:
     ) -> dict[TaskKey, tuple[TaskEntry, DesiredTask]]:
         rows: dict[TaskKey, tuple[TaskEntry, DesiredTask]] = {}
         for entry, servers in placements:
-            name = entry.declaration.metadata.name
+            name = entry.name
             if tasks.named.get(name) is not entry:
                 continue
             if len(rows) + len(servers) > MAX_ROWS:
@@ -220,7 +220,7 @@ class _Tree:
                     Fault("too-many-rows", message, "divide it into several projects"),
                 )
                 break
-            formerly, at, former_server = (entry.declaration.metadata.formerly or "").partition("@")
+            formerly, at, former_server = (entry.formerly or "").partition("@")
             if at and len(servers) > 1:
                 message = f"`{formerly}@{former_server}` is one row, and this task has {len(servers)}"
                 fault = Fault(
@@ -243,7 +243,7 @@ class _Tree:
         rows: Mapping[TaskKey, tuple[TaskEntry, DesiredTask]],
     ) -> None:
         renamed = (
-            (entry.document, name, None, entry.declaration.metadata.formerly, None)
+            (entry.document, name, None, entry.formerly, None)
             for name, entry in servers.pairs()
         )
         former_names(self._findings, "Server", renamed)
@@ -274,4 +274,4 @@ class _Tree:
 
 def _desired_server(name: str, entry: ServerEntry) -> DesiredServer:
     origin = Origin(entry.document.path, entry.document.line)
-    return DesiredServer(name, entry.definition, origin, entry.declaration.metadata.formerly)
+    return DesiredServer(name, entry.definition, origin, entry.formerly)

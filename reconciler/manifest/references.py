@@ -88,7 +88,7 @@ class References:
         self._servers = servers
         self._tasks = tasks
         self._is_unread = is_unread
-        self._labels = {name: entry.declaration.metadata.labels for name, entry in servers.pairs()}
+        self._labels = {name: entry.labels for name, entry in servers.pairs()}
         self._labels_known = len(self._labels) == len(servers.named) and all(
             entry.labels_whole for entry in servers.all
         )
@@ -98,11 +98,10 @@ class References:
         """Jump hosts: known, and not in a circle."""
         jumps: dict[str, tuple[str, ...]] = {}
         for entry in self._servers.all:
-            if entry.declaration.spec.jump is not None:
-                target = self._known_server(entry.document, ("spec", "jump"), entry.declaration.spec.jump)
-                name = entry.declaration.metadata.name
-                if target is not None and self._servers.named.get(name) is entry:
-                    jumps[name] = (target,)
+            if entry.jump is not None:
+                target = self._known_server(entry.document, ("spec", "jump"), entry.jump)
+                if target is not None and self._servers.named.get(entry.name) is entry:
+                    jumps[entry.name] = (target,)
         for cycle in _cycles(jumps):
             entry = self._found(self._servers, cycle[0])
             fault = Fault(
@@ -114,14 +113,14 @@ class References:
 
     def placements(self, entry: TaskEntry) -> tuple[str, ...]:
         """The servers that a task runs on; problems are reported."""
-        spec, document = entry.declaration.spec, entry.document
-        if spec.selector is not None:
-            return self._select(document, spec.selector)
-        if spec.server is not None:
-            found = self._known_server(document, ("spec", "server"), spec.server)
+        document = entry.document
+        if entry.selector is not None:
+            return self._select(document, entry.selector)
+        if entry.server is not None:
+            found = self._known_server(document, ("spec", "server"), entry.server)
             return () if found is None else (found,)
         chosen: dict[str, int] = {}
-        for index, reference in enumerate(spec.servers or ()):
+        for index, reference in enumerate(entry.servers):
             loc: Loc = ("spec", "servers", index)
             name = self._known_server(document, loc, reference)
             if name is not None and chosen.setdefault(name, index) != index:
@@ -131,23 +130,22 @@ class References:
 
     def check_after(self, placements: Sequence[tuple[TaskEntry, tuple[str, ...]]]) -> None:
         """``after`` names tasks that exist on every server of the task, and never leads in a circle."""
-        if not any(entry.declaration.spec.after for entry in self._tasks.all):
+        if not any(entry.after for entry in self._tasks.all):
             return
         servers = {
-            entry.declaration.metadata.name: set(found)
+            entry.name: set(found)
             for entry, found in placements
-            if self._tasks.named.get(entry.declaration.metadata.name) is entry
+            if self._tasks.named.get(entry.name) is entry
         }
         graph: dict[str, tuple[str, ...]] = {}
         for entry, found in placements:
-            name = entry.declaration.metadata.name
-            if entry.declaration.spec.after:
+            if entry.after:
                 known = tuple(self._known_tasks(entry, found, servers))
-                if self._tasks.named.get(name) is entry:
-                    graph[name] = known
+                if self._tasks.named.get(entry.name) is entry:
+                    graph[entry.name] = known
         for cycle in _cycles(graph):
             entry = self._found(self._tasks, cycle[0])
-            index = entry.declaration.spec.after.index(cycle[1 % len(cycle)])
+            index = entry.after.index(cycle[1 % len(cycle)])
             fault = Fault(
                 "after-cycle",
                 f"`after` leads in a circle: {_circle(cycle)}",
@@ -158,7 +156,7 @@ class References:
     def _known_tasks(
         self, entry: TaskEntry, found: tuple[str, ...], servers: Mapping[str, set[str]]
     ) -> Iterator[str]:
-        for index, other in enumerate(entry.declaration.spec.after):
+        for index, other in enumerate(entry.after):
             loc: Loc = ("spec", "after", index)
             if other in self._tasks.named:
                 lacking = [server for server in found if server not in servers.get(other, (server,))]

@@ -6,7 +6,7 @@ the mistakes that hide behind each other.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -25,7 +25,7 @@ from reconciler.model.canonical import document_hash
 from reconciler.model.project import ProjectDeclaration
 from reconciler.model.server import ServerDeclaration, server_document
 from reconciler.model.state import Definition
-from reconciler.model.task import TaskDeclaration, task_document
+from reconciler.model.task import Selector, TaskDeclaration, task_document
 from reconciler.schedule.expression import parse as parse_schedule
 from reconciler.schedule.invalid import ScheduleInvalid
 
@@ -37,22 +37,44 @@ _ROUNDS = 8
 
 @dataclass(slots=True)
 class ServerEntry:
-    """A server of the tree."""
+    """A server of the tree. Labels and the jump host are those of its canonical document."""
 
     document: Document
-    declaration: ServerDeclaration
+    name: str
+    formerly: str | None
     definition: Definition
-    labels_whole: bool
+    labels_whole: bool = True
     """False where a label was wrong and had to be left out."""
+
+    @property
+    def labels(self) -> dict[str, str]:
+        labels: dict[str, str] = self.definition.document["metadata"].get("labels", {})
+        return labels
+
+    @property
+    def jump(self) -> str | None:
+        jump: str | None = self.definition.document["spec"].get("jump")
+        return jump
 
 
 @dataclass(slots=True)
 class TaskEntry:
-    """A task of the tree."""
+    """A task of the tree: where it is to run, which is no part of its canonical document, and the rest."""
 
     document: Document
-    declaration: TaskDeclaration
+    name: str
+    formerly: str | None
+    server: str | None
+    servers: Sequence[str]
+    selector: Selector | None
+    script: str | None
+    """The path of the script file; its text is in the document."""
     definition: Definition
+
+    @property
+    def after(self) -> Sequence[str]:
+        after: Sequence[str] = self.definition.document["spec"].get("after", ())
+        return after
 
 
 class Validator:
@@ -94,8 +116,13 @@ class Validator:
         if declaration is None:
             return None
         canonical = server_document(declaration)
-        definition = Definition(canonical, document_hash(canonical))
-        return ServerEntry(document, declaration, definition, _labels_whole(document, declaration))
+        return ServerEntry(
+            document,
+            declaration.metadata.name,
+            declaration.metadata.formerly,
+            Definition(canonical, document_hash(canonical)),
+            _labels_whole(document, declaration),
+        )
 
     def task(self, document: Document) -> TaskEntry | None:
         """A task with the defaults below it; None where too little is right to go on with."""
@@ -103,7 +130,17 @@ class Validator:
         if declaration is None:
             return None
         canonical = self._finish_task(document, declaration)
-        return TaskEntry(document, declaration, Definition(canonical, document_hash(canonical)))
+        spec = declaration.spec
+        return TaskEntry(
+            document,
+            declaration.metadata.name,
+            declaration.metadata.formerly,
+            spec.server,
+            spec.servers or (),
+            spec.selector,
+            None if spec.script is None else spec.script.file,
+            Definition(canonical, document_hash(canonical)),
+        )
 
     def _filled(self, document: Document) -> dict[str, Any]:
         defaults = self._defaults.get(document.kind)
