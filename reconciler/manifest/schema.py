@@ -14,6 +14,7 @@ from pydantic.json_schema import models_json_schema
 
 from reconciler.manifest.fields import MODELS
 from reconciler.manifest.resolve import GROUPS
+from reconciler.model.calendar import DAY_NAMES, WEEKDAYS
 from reconciler.model.names import MAX_NAME
 from reconciler.model.quantity import format_duration, format_size
 
@@ -27,6 +28,10 @@ ANY = "reconciler.json"
 _NO_NAME = r"/@\x00-\x1f\x7f"
 _NAME = rf"[^\s{_NO_NAME}]([^{_NO_NAME}]*[^\s{_NO_NAME}])?"
 _VARIABLE = r"^(?!RECONCILER_)[A-Za-z_][A-Za-z0-9_]*$"
+_DATE = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
+_MOMENT = rf"^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00|{_DATE}([T ][0-9]{{2}}:[0-9]{{2}})?)$"
+_ANY_CASE = "|".join("".join(f"[{letter.upper()}{letter}]" for letter in day) for day in DAY_NAMES)
+_WEEKDAY = {"anyOf": [{"enum": list(WEEKDAYS)}, {"type": "string", "pattern": f"^({_ANY_CASE})$"}]}
 _PLAIN_VALUE = ["string", "number", "boolean"]
 
 # What validators know and types do not: (definition, property) → keywords
@@ -36,6 +41,10 @@ _ADDITIONS: Mapping[tuple[str, str], Schema] = {
     ("ProjectMetadata", "formerly"): {"pattern": f"^{_NAME}$", "maxLength": MAX_NAME},
     ("Metadata", "formerly"): {"pattern": f"^{_NAME}(@{_NAME})?$"},
     ("CalendarMetadata", "name"): {"pattern": f"^{_NAME}$", "maxLength": MAX_NAME},
+    ("Window", "from"): {"pattern": _MOMENT},
+    ("Window", "until"): {"pattern": _MOMENT},
+    ("Window", "dates"): {"items": {"type": "string", "pattern": f"^{_DATE}$"}},
+    ("Window", "weekdays"): {"items": _WEEKDAY},
     ("ServerSpec", "jump"): {"pattern": f"^({_NAME}/)?{_NAME}$"},
     ("ServerSpec", "host"): {"pattern": r"^[^-\s]\S*$"},
     ("ServerSpec", "username"): {"pattern": r"^[^-\s]\S*$"},

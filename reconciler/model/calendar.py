@@ -16,17 +16,16 @@ from reconciler.model.names import Name
 from reconciler.model.zone import TimeZone
 
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+DAY_NAMES = (*WEEKDAYS, "monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+"""All that a weekday may be called, in any case."""
 _TIME = re.compile(r"([01]\d|2[0-3]):[0-5]\d|24:00", re.ASCII)
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d)?", re.ASCII)
 
 
 def _weekday(text: str) -> str:
     """``mon``, ``Monday`` …: the first three letters."""
-    word = text.lower()
-    names = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
-    for short, long in zip(WEEKDAYS, names, strict=True):
-        if word in (short, long):
-            return short
+    if text.lower() in DAY_NAMES:
+        return text.lower()[:3]
     raise ValueError(f"{text!r} is not a weekday: write {', '.join(WEEKDAYS)}")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import yaml
@@ -22,9 +22,16 @@ def validator(name: str) -> Draft7Validator:
     return Draft7Validator(schemas()[name])
 
 
+class _Editor(yaml.SafeLoader):
+    yaml_implicit_resolvers: ClassVar = {
+        first: [(tag, pattern) for tag, pattern in found if not tag.endswith(":timestamp")]
+        for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
 def parsed(text: str) -> list[Any]:
-    """The documents as an editor reads them."""
-    return [document for document in yaml.safe_load_all(text) if document is not None]
+    """The documents as an editor reads them: by YAML 1.2, to which a date is a text."""
+    return [document for document in yaml.load_all(text, Loader=_Editor) if document is not None]
 
 
 @pytest.mark.parametrize("name", list(schemas()))
@@ -82,6 +89,12 @@ def test_what_the_program_takes_the_schema_takes(name: str) -> None:
         assert list(validator(ANY).iter_errors(document)) == []
 
 
+WINDOW = """\
+apiVersion: reconciler/v1
+kind: Calendar
+metadata: {name: c}
+spec: {deny: [{weekdays: [mon], from: "22:00", until: "06:00"}]}
+"""
 WRONG = {
     "an unknown field": task("server: a\ncommand: x\nshedule: '@daily'"),
     "an unknown field of defaults": project("defaults: {task: {timout: 1h}}"),
@@ -94,6 +107,10 @@ WRONG = {
     "command and script": task("server: a\ncommand: x\nscript: {file: y}"),
     "a password itself": server("a", "auth: {password: hunter2}"),
     "two sources of a secret": task("server: a\ncommand: x\nsecrets: {A: {env: B, file: c}}"),
+    "a weekday that is none": WINDOW.replace("mon", "moon"),
+    "a time that is none": WINDOW.replace("22:00", "22.00"),
+    "a date that is none": WINDOW.replace("weekdays: [mon]", "dates: [1.1.2026]"),
+    "an unknown field of a window": WINDOW.replace("from", "start"),
     "an unknown word": task("server: a\ncommand: x\ndst: sometimes"),
     "a text for a list": task("servers: a\ncommand: x"),
     "an address for a name": server("a@b"),
@@ -145,9 +162,22 @@ spec:
   selfHeal: true
   guard: {maxDeletions: 10, maxDeletionPercent: 20}
   history: {maxAge: 90d, maxCount: 1000}
+  calendars: [holidays]
   defaults:
     task: {timezone: Europe/Berlin, timeout: 1h}
     server: {username: deploy}
+""",
+    """\
+apiVersion: reconciler/v1
+kind: Calendar
+metadata: {name: holidays, labels: {a: b}, annotations: {why: rest}}
+spec:
+  timezone: Europe/Berlin
+  deny:
+    - {from: 2026-12-24T18:00, until: 2027-01-02}
+    - {weekdays: [sat, Sunday], from: "22:00", until: "06:00"}
+    - {dates: [2026-12-24]}
+  allow: [{dates: [2026-12-31], from: "09:00", until: "24:00"}]
 """,
     """\
 apiVersion: reconciler/v1
@@ -191,6 +221,7 @@ spec:
   killGrace: 10s
   retries: {limit: 2, backoff: 30s, factor: 2, maxBackoff: 10m}
   after: [extract]
+  calendars: [holidays]
   runAs: postgres
   workingDirectory: /srv/app
   env: {PGDATABASE: app}
