@@ -68,6 +68,8 @@ class Settings:
     workers: int = 32
     """Runs that one process executes at once."""
     log: str = "text"
+    cache: bool = True
+    """Whether it is remembered, in the user's folder for caches, what unchanged manifests mean."""
     providers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Secret providers: name → command; the secret's name is appended as the last argument."""
     notify: Mapping[str, Target] = field(default_factory=dict)
@@ -111,6 +113,7 @@ _PARSERS: dict[str, Callable[[object], Any]] = {
     "late_after": read.duration,
     "workers": read.count,
     "log": read.log,
+    "cache": read.switch,
     "listen": read.address,
     "token": read.reference,
     "webhook_secret": read.reference,

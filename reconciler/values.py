@@ -33,6 +33,16 @@ def flag(value: object) -> bool:
     raise ValueError("1 or 0 is expected")
 
 
+def switch(value: object) -> bool:
+    """``on`` or ``off``, and what a flag may be."""
+    if value in ("on", "off"):
+        return value == "on"
+    try:
+        return flag(value)
+    except ValueError:
+        raise ValueError("on or off is expected") from None
+
+
 def count(value: object) -> int:
     number = int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else value
     if not isinstance(number, int) or isinstance(number, bool) or not 1 <= number <= 10_000:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from tests.services.fixtures import (
@@ -45,6 +47,13 @@ __all__ = [
     "start_sshd",
     "tcp_proxy",
 ]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def caches_of_tests_alone(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What the program keeps in the user's folder for caches, it keeps elsewhere."""
+    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+
 
 MARKS = {
     "mariadb": {"mariadb", "mariadb_url", "start_mariadb"},

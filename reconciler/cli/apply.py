@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from reconciler.model.state import DesiredState
     from reconciler.plan.changes import Plan
     from reconciler.plan.planfile import SavedPlan
+    from reconciler.settings import Settings
     from reconciler.store.engine import Database
 
 
@@ -46,7 +47,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     from reconciler.apply.checks import check
 
     settings = settings_of(args)
-    tree, request = _request(args, console)
+    tree, request = _request(args, settings, console)
     shown = args.output != "json"
     with bootstrap.database(settings) as db, contradictions_placed(tree, console, shown=shown):
         plan = _plan(db, request)
@@ -76,12 +77,14 @@ def _plan(db: Database, request: ApplyRequest) -> Plan:
     return preview(db, request)
 
 
-def _request(args: argparse.Namespace, console: Console) -> tuple[Tree | None, ApplyRequest]:
+def _request(
+    args: argparse.Namespace, settings: Settings, console: Console
+) -> tuple[Tree | None, ApplyRequest]:
     """What is asked for; the tree too, unless it is a saved plan."""
     from reconciler.apply.request import ApplyRequest
     from reconciler.manifest.source import is_ancestor
 
-    tree, desired = _desired(args, console)
+    tree, desired = _desired(args, settings, console)
     return tree, ApplyRequest(
         desired=desired,
         applied_by=person(),
@@ -93,13 +96,13 @@ def _request(args: argparse.Namespace, console: Console) -> tuple[Tree | None, A
 
 
 def _desired(
-    args: argparse.Namespace, console: Console
+    args: argparse.Namespace, settings: Settings, console: Console
 ) -> tuple[Tree, DesiredState] | tuple[None, SavedPlan]:
     from reconciler.cli.planfiles import read_plan_file
     from reconciler.plan.planfile import load_plan
 
     if not args.path.is_file():
-        return load_desired(args.path, console, args.commit)
+        return load_desired(args.path, console, settings, args.commit)
     if args.commit is not None:
         raise UsageError("--commit goes with a folder, not with a saved plan")
     return None, load_plan(read_plan_file(args.path))

@@ -43,7 +43,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
 
     settings = settings_of(args)
     targets = tuple(Target.parse(text) for text in args.target)
-    tree, desired = load_desired(args.path, console)
+    tree, desired = load_desired(args.path, console, settings)
     now = SystemClock().now()
     shown = args.output != "json"
     with bootstrap.database(settings) as db, contradictions_placed(tree, console, shown=shown):

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from reconciler.cli.trees import cache_of
 from reconciler.clock import Clock
 from reconciler.errors import UsageError
 from reconciler.settings import Settings
@@ -103,14 +104,15 @@ def sources_of(
             f"--require-signed is about commits, and {str(paths[0])!r} is a folder of files",
             hint="give the repository with --git",
         )
+    cache = cache_of(settings)
     sources: list[TreeSource] = []
     for path in paths:
         open_source(path)
-        sources.append(FolderSource(path, clock))
+        sources.append(FolderSource(path, clock, cache))
     for one in args.git:
         url = one.url if "://" in one.url or not Path(one.url).exists() else os.path.abspath(one.url)
         clone = Clone(_folder(settings, url, one.branch), url, one.branch, clock, access(settings, url))
-        sources.append(GitSource(clone, one.path.strip("/"), trust))
+        sources.append(GitSource(clone, one.path.strip("/"), trust, cache))
     return sources
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from reconciler.manifest.problem import Problem
     from reconciler.manifest.tree import Tree
     from reconciler.model.state import DesiredState
+    from reconciler.settings import Settings
 
 
 def add_path(parser: argparse.ArgumentParser, what: str = "folder with manifests") -> None:
@@ -33,14 +34,24 @@ def add_path(parser: argparse.ArgumentParser, what: str = "folder with manifests
     )
 
 
-def load_desired(path: Path, console: Console, commit: str | None = None) -> tuple[Tree, DesiredState]:
+def cache_of(settings: Settings) -> Path | None:
+    """The folder in which it is remembered what unchanged manifests mean; None where that is not wanted."""
+    from reconciler.manifest.memory import own_folder
+
+    return own_folder(os.environ) if settings.cache else None
+
+
+def load_desired(
+    path: Path, console: Console, settings: Settings, commit: str | None = None
+) -> tuple[Tree, DesiredState]:
     """The folder's tree, or what it was in ``commit``, and its desired state.
 
     Raises ManifestsInvalid after its problems were shown on stderr.
     """
     from reconciler.manifest.tree import read_commit, read_tree
 
-    tree = read_tree(path) if commit is None else read_commit(path, commit)
+    cache = cache_of(settings)
+    tree = read_tree(path, cache) if commit is None else read_commit(path, commit, cache)
     try:
         return tree, tree.desired()
     except ManifestsInvalid:

@@ -63,6 +63,8 @@ class FolderSource:
 
     path: Path
     clock: Clock
+    cache: Path | None = None
+    """Where it is remembered what unchanged files mean: the next look is at most as dear as the change."""
 
     @property
     def label(self) -> str:
@@ -89,7 +91,7 @@ class FolderSource:
                 self.clock.wait(stop, _SETTLE_POLL)
                 if stop.is_set():
                     break
-        return read_tree(self.path)
+        return read_tree(self.path, self.cache)
 
     def concerns(self, push: Push) -> bool:
         """See `TreeSource`. Somebody must pull first, and then the files change."""
@@ -107,6 +109,7 @@ class GitSource:
     clone: Clone
     inside: str = ""
     trust: Trust | None = None
+    cache: Path | None = None
     signer: str | None = field(default=None, init=False)
     _stop: threading.Event = field(default_factory=threading.Event, init=False)
     _tree: Tree | None = field(default=None, init=False)
@@ -144,7 +147,9 @@ class GitSource:
             self.signer = self.trust.verify(self.clone.folder, head)
             self._verified = head
         if self._tree is None or self._tree.commit is None or self._tree.commit.hash != head:
-            self._tree = read_clone(self.clone.folder, head, self.inside, self.clone.branch, self._where)
+            self._tree = read_clone(
+                self.clone.folder, head, self.inside, self.clone.branch, self._where, self.cache
+            )
         return self._tree
 
     def concerns(self, push: Push) -> bool:

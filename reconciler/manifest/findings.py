@@ -36,6 +36,8 @@ class Document:
     line: int
     kind: str
     value: dict[str, Any]
+    entry: Any = None
+    """What it means, where that is remembered (``memory``); then there is no ``value``."""
 
 
 @dataclass(slots=True)
@@ -132,6 +134,17 @@ def dotted(loc: Loc) -> str | None:
     """``spec.servers[1]``; None for the document itself."""
     text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in loc)
     return text.removeprefix(".") or None
+
+
+class Unexpected(Exception):
+    """There is a problem in a tree that was taken to have none."""
+
+
+class NoFindings(Findings):
+    """For a tree that had no problem before: raises Unexpected instead of gathering any."""
+
+    def _room(self, path: str) -> bool:
+        raise Unexpected(path)
 
 
 def _has(value: Any, loc: Loc) -> bool:

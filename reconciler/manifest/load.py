@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from typing import TypeVar
 
 from reconciler.manifest.calendars import Calendars
 from reconciler.manifest.construct import shorten
-from reconciler.manifest.findings import Document, Findings
+from reconciler.manifest.findings import Document, Findings, NoFindings, Unexpected
+from reconciler.manifest.memory import Known, Memory, meanings_of, sum_of, world_of
 from reconciler.manifest.parse import parse
 from reconciler.manifest.problem import Problem, manifests_invalid
 from reconciler.manifest.references import MAX_ROWS, Entries, References, former_names, name_of
@@ -31,6 +33,8 @@ E = TypeVar("E")
 API_VERSION = "reconciler/v1"
 KINDS = ("Project", "Calendar", "Server", "Task")
 COUNTED = ("Server", "Task", "Calendar")
+REMEMBERED = ("Server", "Task")
+"""Kinds of which a memory keeps what they mean; the others, on which these depend, it keeps as written."""
 MAX_TREE = 256 * 1024 * 1024
 """Bytes of all files of a tree: 100,000 tasks have about 40 MB."""
 
@@ -55,13 +59,32 @@ class Loaded:
         return self.state
 
 
-def load_tree(source: Source) -> Loaded:
-    """Read, resolve and check all manifests of a source."""
+def load_tree(source: Source, memory: Memory | None = None) -> Loaded:
+    """Read, resolve and check all manifests of a source.
+
+    With a ``memory`` only files that it does not know are parsed, as long as there is no problem anywhere.
+    """
     try:
         with _no_collections():
-            return _Tree(source).load()
+            return _Tree(source).load() if memory is None else _remembered(source, memory)
     finally:
         source.close()
+
+
+def _remembered(source: Source, memory: Memory) -> Loaded:
+    known = memory.recall()
+    if known is not None:
+        tree = _Tree(source, known)
+        # a problem needs all texts for its place and words: then the tree is read as if for the first time
+        with suppress(Unexpected):
+            loaded = tree.load()
+            tree.remember(memory)
+            return loaded
+    tree = _Tree(source)
+    loaded = tree.load()
+    if not loaded.problems:
+        tree.remember(memory)
+    return loaded
 
 
 @contextmanager
@@ -79,23 +102,33 @@ def _no_collections() -> Iterator[None]:
 class _Tree:
     """One load: the stages in their order, and what they hand on."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, known: Known | None = None) -> None:
         self._source = source
-        self._findings = Findings()
+        self._known = known
+        self._findings = Findings() if known is None else NoFindings()
+        self._scripts = Scripts(source)
+        self._digests: dict[str, str] = {}
+        """SHA-256 of each file by its path."""
+        self._recalled: dict[str, bytes] = {}
+        """What files meant before, and mean now, by their SHA-256."""
         self._documents: dict[str, list[Document]] = {kind: [] for kind in KINDS}
         self._files: list[str] = []
         self._unread: list[SourceText | None] = []
         """Files that were not understood to their end; None for one that was not read at all."""
         self._bytes = 0
+        self._entered: list[ServerEntry | TaskEntry] = []
 
     def load(self) -> Loaded:
         self._read()
-        validator = Validator(self._findings, Scripts(self._source))
+        if self._known is not None and self._known.world != world_of(self._world()):
+            raise Unexpected
+        validator = Validator(self._findings, self._scripts)
         calendars = self._entries("Calendar", validator.calendar)
         validator.know(Calendars(self._findings, calendars.named, self._is_unread))
         project = self._project(validator)
         servers = self._entries("Server", validator.server)
         tasks = self._entries("Task", validator.task)
+        self._entered = [*servers.all, *tasks.all]
         name = project.metadata.name if project is not None else self._project_name()
         references = References(self._findings, name, servers, tasks, self._is_unread)
         references.check_servers()
@@ -121,6 +154,8 @@ class _Tree:
                 self._findings.in_file(path, reason.fault)
                 self._unread.append(None)
                 continue
+            if self._recall(path, text):
+                continue
             self._findings.remember(text)
             documents = [
                 Document(path, raw.index, raw.line, "", raw.value)
@@ -131,6 +166,31 @@ class _Tree:
             if text.unread != 0:
                 for document in documents:
                     self._take(document)
+
+    def _recall(self, path: str, text: SourceText) -> bool:
+        """Whether the file's documents are known; then they are taken."""
+        digest = self._digests[path] = sum_of(text.data)
+        found = None if self._known is None else self._known.documents(path, digest, self._scripts)
+        if self._known is None or found is None:
+            return False
+        self._recalled[digest] = self._known.meanings[digest]
+        for document in found:
+            self._documents[document.kind].append(document)
+        return True
+
+    def remember(self, memory: Memory) -> None:
+        """Keep what the files mean for the next time, unless the memory says just that already."""
+        files = set(self._digests.values())
+        if self._known is not None and self._recalled.keys() == self._known.meanings.keys() == files:
+            return
+        world = world_of(self._world())
+        if world is not None:
+            memory.keep(world, meanings_of(self._digests, self._world(), self._entered, self._recalled))
+
+    def _world(self) -> list[Document]:
+        """What all others depend on."""
+        own = (documents for kind, documents in self._documents.items() if kind not in REMEMBERED)
+        return list(chain.from_iterable(own))
 
     def _text(self, path: str) -> SourceText:
         data = self._source.read(path, MAX_FILE)
@@ -197,7 +257,9 @@ class _Tree:
     def _entries(self, kind: str, check: Callable[[Document], E | None]) -> Entries[E]:
         entries: Entries[E] = Entries(kind)
         for document in self._documents[kind]:
-            entry = None if self._findings.is_full(document.path) else check(document)
+            entry = document.entry
+            if entry is None and not self._findings.is_full(document.path):
+                entry = check(document)
             entries.add(self._findings, document, entry)
         return entries
 
@@ -242,10 +304,7 @@ class _Tree:
         servers: Entries[ServerEntry],
         rows: Mapping[TaskKey, tuple[TaskEntry, DesiredTask]],
     ) -> None:
-        renamed = (
-            (entry.document, name, None, entry.formerly, None)
-            for name, entry in servers.pairs()
-        )
+        renamed = ((entry.document, name, None, entry.formerly, None) for name, entry in servers.pairs())
         former_names(self._findings, "Server", renamed)
         moved = (
             (entry.document, task.name, task.server, task.formerly, task.formerly_server)

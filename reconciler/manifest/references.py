@@ -35,7 +35,7 @@ class Entries(Generic[E]):
         """Take an object in; a name that is taken is a problem at its second place."""
         if entry is not None:
             self.all.append(entry)
-        name = name_of(document)
+        name = name_of(document) if document.entry is None else document.entry.name
         if name is None:
             return
         first = self._places.setdefault(name, document)

@@ -10,6 +10,7 @@ from typing import Any
 
 from reconciler.errors import SourceUnreadable
 from reconciler.manifest.load import Loaded, load_tree
+from reconciler.manifest.memory import Memory
 from reconciler.manifest.places import placed
 from reconciler.manifest.problem import Problem
 from reconciler.manifest.source import GitTree, Source, git_commit, git_root, git_source, open_source
@@ -41,13 +42,20 @@ class Tree:
         return placed(self.source, problems)
 
 
-def read_tree(path: Path) -> Tree:
-    """Read the folder; raises SourceUnreadable where there is none."""
+def read_tree(path: Path, cache: Path | None = None) -> Tree:
+    """Read the folder; raises SourceUnreadable where there is none.
+
+    ``cache`` is the folder in which it is remembered what files mean; None: all are parsed.
+    """
     source = open_source(path)
-    return Tree(source.path, load_tree(source), source)
+    return Tree(source.path, load_tree(source, _memory(cache, path)), source)
 
 
-def read_commit(path: Path, revision: str) -> Tree:
+def _memory(cache: Path | None, *place: Path | str) -> Memory | None:
+    return None if cache is None else Memory(cache, os.path.realpath(os.path.join(*place)))
+
+
+def read_commit(path: Path, revision: str, cache: Path | None = None) -> Tree:
     """Read what the folder ``path`` was in a commit; raises SourceUnreadable for an unknown one.
 
     The folder itself need not exist any more, but must lie in a git work tree.
@@ -60,15 +68,18 @@ def read_commit(path: Path, revision: str) -> Tree:
         )
     inside = os.path.relpath(os.path.realpath(path), root)
     source = GitTree(root, revision, "" if inside == "." else inside)
-    return Tree(path if path.is_dir() else root, load_tree(source), source, source.commit)
+    loaded = load_tree(source, _memory(cache, root, source.path))
+    return Tree(path if path.is_dir() else root, loaded, source, source.commit)
 
 
-def read_clone(clone: Path, commit: str, inside: str, branch: str, origin: str) -> Tree:
+def read_clone(
+    clone: Path, commit: str, inside: str, branch: str, origin: str, cache: Path | None = None
+) -> Tree:
     """Read the folder ``inside`` a commit of a clone that has no work tree; raises SourceUnreadable.
 
     ``branch`` is the one whose head the commit was, ``origin`` what the clone is a copy of.
     """
     tree = GitTree(clone, commit, inside)
-    loaded = load_tree(tree)
+    loaded = load_tree(tree, _memory(cache, clone, branch, inside))
     head = tree.commit
     return Tree(clone, loaded, tree, None if head is None else replace(head, branch=branch), origin)
