@@ -61,7 +61,7 @@ class DatabaseLedger:
         wanted = {end.job.execution_id: at for end in ends if (at := next_attempt(end)) is not None}
         tasks: dict[int, LockedTask] = {}
         opened: dict[int, OpenRow] = {}
-        watched = [end for end in ends if self._telling.concerns(end)]
+        watched = self._telling.watched(connection, ends)
         if wanted:
             # tasks first, as everywhere: a claim locks in this order too
             tasks = store.lock_tasks(
@@ -69,7 +69,8 @@ class DatabaseLedger:
             )
             ends = [end for end in ends if end.job.execution_id not in wanted or end.job.task_id in tasks]
         if wanted or watched:
-            opened = store.lock_open_rows(connection, [end.job.execution_id for end in ends])
+            known = {end.job.execution_id for end in ends} if wanted else watched
+            opened = store.lock_open_rows(connection, sorted(known))
         void = self._void(connection, ends)
         recorded = [Recorded(end.job, end.outcome, void=True) for end in void]
         ends = [end for end in ends if end not in void] if void else ends
@@ -84,7 +85,11 @@ class DatabaseLedger:
         insert_executions(connection, retries, self._clock.now())
         due = {(retry.task_id, retry.scheduled_for): retry.due_at for retry in retries}
         if watched:
-            final = [end for end in ends if (end.job.task_id, end.job.scheduled_for) not in due]
+            final = [
+                end
+                for end in ends
+                if end.job.execution_id in watched and (end.job.task_id, end.job.scheduled_for) not in due
+            ]
             self._telling.tell(connection, final, opened, self._clock.now())
         return recorded + [
             Recorded(end.job, end.outcome, due.get((end.job.task_id, end.job.scheduled_for))) for end in ends

@@ -22,24 +22,37 @@ class Telling:
     told. A run that somebody cancelled is neither: who asked for it knows."""
 
     def __init__(self, targets: Targets) -> None:
-        self._targets = targets
+        # the others are told only where a task names them
+        self._targets = {name: target for name, target in targets.items() if target.events}
 
-    def concerns(self, end: Ended) -> bool:
-        """Whether this end may be told; cheap, because most are not."""
-        if not self._targets and not end.job.spec.notify:
-            return False
-        failed = end.outcome.status == Status.FAILED
-        return bool(self._to(FAILURE if failed else RECOVERY, end))
+    def watched(self, connection: Connection, ends: Sequence[Ended]) -> set[int]:
+        """The executions whose ends may be told: failures that somebody wants to know of, and successes of
+        tasks of which a failure was told. Cheap, because most are neither."""
+        failures, successes = set(), {}
+        for end in ends:
+            if not self._targets and not end.job.spec.notify:
+                continue
+            failed = end.outcome.status == Status.FAILED
+            if not self._to(FAILURE if failed else RECOVERY, end):
+                continue
+            if failed:
+                failures.add(end.job.execution_id)
+            else:
+                successes[end.job.execution_id] = end.job.task_id
+        if successes:
+            over = told.told(connection, set(successes.values()))
+            failures.update(key for key, task_id in successes.items() if task_id in over)
+        return failures
 
     def tell(
         self, connection: Connection, ends: Sequence[Ended], opened: Mapping[int, OpenRow], now: datetime
     ) -> None:
-        """Write what is to be told of ``ends``, each the last of its slot; those that are not among
-        ``opened`` had been recorded before."""
+        """Write what is to be told of ``ends``: watched, and each the last of its slot. Those that are not
+        among ``opened`` had been recorded before."""
         failures, successes = [], []
         for end in ends:
             row = opened.get(end.job.execution_id)
-            if row is None or (row.ended and not end.outcome.proven) or not self.concerns(end):
+            if row is None or (row.ended and not end.outcome.proven):
                 continue
             if end.outcome.status == Status.SUCCESS:
                 successes.append(end)

@@ -6,7 +6,7 @@ and asking for it is one look into an index.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
 from sqlalchemy import ColumnElement, Connection, delete, insert, select
@@ -22,14 +22,22 @@ _ROWS = 500
 
 def failed(connection: Connection, task_ids: Collection[int], now: datetime) -> None:
     """People are told that these tasks failed."""
-    for task_id in sorted(set(task_ids) - told(connection, task_ids)):
-        values = {"kind": Kind.TASK, "object_id": task_id, "type": TYPE, "status": "True", "message": ""}
-        try:
-            with connection.begin_nested():
-                connection.execute(insert(Condition).values(**values, reason="", last_transition=now))
-        except IntegrityError:
-            # another end of the same task is told at this moment
-            continue
+    missing = sorted(set(task_ids) - told(connection, task_ids))
+    for ids in chunks(missing, _ROWS):
+        _insert(connection, ids, now)
+
+
+def _insert(connection: Connection, ids: Sequence[int], now: datetime) -> None:
+    values = {"kind": Kind.TASK, "type": TYPE, "status": "True", "reason": "", "message": ""}
+    rows = [{**values, "object_id": task_id, "last_transition": now} for task_id in ids]
+    try:
+        with connection.begin_nested():
+            connection.execute(insert(Condition), rows)
+    except IntegrityError:
+        # another end of one of these tasks is told at this moment
+        if len(ids) > 1:
+            for task_id in ids:
+                _insert(connection, [task_id], now)
 
 
 def told(connection: Connection, task_ids: Collection[int]) -> set[int]:
@@ -42,10 +50,14 @@ def told(connection: Connection, task_ids: Collection[int]) -> set[int]:
 
 def recovered(connection: Connection, task_ids: Collection[int]) -> set[int]:
     """These tasks succeeded: those whose failure was told until now, each to one caller only."""
-    over = set()
-    for task_id in sorted(told(connection, task_ids)):
-        if connection.execute(delete(Condition).where(*_of([task_id]))).rowcount:
-            over.add(task_id)
+    over: set[int] = set()
+    for ids in chunks(sorted(task_ids), _ROWS):
+        query = select(Condition.object_id).where(*_of(ids)).order_by(Condition.object_id)
+        # who waited here for another finds them gone
+        mine = list(connection.scalars(query.with_for_update()))
+        if mine:
+            connection.execute(delete(Condition).where(*_of(mine)))
+        over.update(mine)
     return over
 
 

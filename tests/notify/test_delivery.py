@@ -16,10 +16,10 @@ import pytest
 from sqlalchemy import select
 
 from reconciler.clock import SystemClock
-from reconciler.errors import NotDelivered, SecretUnavailable
+from reconciler.errors import NotDelivered, SecretUnavailable, SettingsInvalid
 from reconciler.notify.delivery import Delivery
 from reconciler.notify.note import Note
-from reconciler.notify.through_apprise import Apprise
+from reconciler.notify.through_apprise import Apprise, require
 from reconciler.notify.webhook import Webhook
 from reconciler.record.batch import Ended
 from reconciler.store import outbox
@@ -268,3 +268,10 @@ def test_a_message_shows_the_run_as_the_ledger_has_it(world: World) -> None:
     assert "Last lines of its error output:\n  one\n  bad \\x1b[31mred\n" in note.text
     assert "Declared at: tasks.yaml:12\n" in note.text
     assert "reconciler logs 7 " in note.text
+
+
+def test_a_url_without_apprise_is_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(SettingsInvalid, match="needs Apprise, which is not installed") as caught:
+        require()
+    assert caught.value.hint == "pip install 'reconciler[notify]', or use `webhook`"

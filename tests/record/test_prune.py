@@ -282,17 +282,21 @@ def test_the_real_archive_loses_both_streams_and_only_those(world: World, past: 
 # -- messages, ends -----------------------------------------------------------------------------
 
 
-def test_delivered_messages_go_after_a_week_and_others_never(world: World, past: Past) -> None:
+def test_messages_go_a_week_after_they_were_delivered_or_given_up_and_others_never(
+    world: World, past: Past
+) -> None:
     old, new = START - 8 * DAY, START - 6 * DAY
     with world.db.write() as connection:
         for delivered in (old, old, new, None):
             connection.execute(
                 insert(Outbox).values(kind="k", payload={}, next_attempt=old, delivered_at=delivered)
             )
-    assert retention.preview(world.db, world.clock).messages == 2
-    assert pruner(world.db, world.clock).run().messages == 2
+        for given_up in (old, new):
+            connection.execute(insert(Outbox).values(kind="k", payload={}, given_up_at=given_up))
+    assert retention.preview(world.db, world.clock).messages == 3
+    assert pruner(world.db, world.clock).run().messages == 3
     with world.db.read() as connection:
-        assert connection.scalar(select(func.count()).select_from(Outbox)) == 2
+        assert connection.scalar(select(func.count()).select_from(Outbox)) == 3
 
 
 @sqlite_only

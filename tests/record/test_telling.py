@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +15,7 @@ from reconciler.model.notification import Target, receivers
 from reconciler.model.task import Notify
 from reconciler.record.batch import Ended
 from reconciler.record.ledger import DatabaseLedger
+from reconciler.store import told as marks
 from reconciler.store.tables import Outbox
 from tests.dispatch.conftest import World
 from tests.dispatch.fleet import START, at
@@ -141,3 +143,25 @@ def test_receivers_are_each_named_once_in_order() -> None:
     assert receivers(NotifyOn.FAILURE, "shop", rules, {}) == ["a", "b"]
     assert receivers(NotifyOn.DRIFT, "shop", rules, {}) == ["b"]
     assert receivers(NotifyOn.GUARD, "shop", rules, {}) == []
+
+
+def test_a_recovery_belongs_to_one_of_many_who_see_it(world: World) -> None:
+    tasks = world.fleet.tasks([f"t{n}" for n in range(20)])
+    start = threading.Barrier(4)
+    got: list[set[int]] = []
+
+    def mark() -> None:
+        start.wait(30)
+        world.db.transact(lambda connection: marks.failed(connection, tasks, START))
+
+    def take() -> None:
+        start.wait(30)
+        got.append(world.db.transact(lambda connection: marks.recovered(connection, tasks)))
+
+    for work in (mark, take):
+        threads = [threading.Thread(target=work) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+    assert sorted(task for part in got for task in part) == sorted(tasks)
