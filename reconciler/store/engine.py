@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import URL, Dialect, Engine, create_engine, event, make_url, text
 from sqlalchemy import Connection as Connection
@@ -20,9 +20,11 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from reconciler.clock import Clock
 from reconciler.errors import DatabaseBusy, DatabaseForbidden, DatabaseRejected, DatabaseUnavailable
-from reconciler.store.driver import STATEMENT_SECONDS, ServerConnection
 from reconciler.store.faults import mapped
 from reconciler.store.read_only import connect_read_only, must_be_read_only
+
+if TYPE_CHECKING:
+    from reconciler.store.driver import ServerConnection
 
 T = TypeVar("T")
 
@@ -189,6 +191,8 @@ def without_time_limit(connection: Connection) -> None:
 
     For DDL: an ALTER of a large table takes hours. It is closed, not given back, at the end of its block.
     """
+    from reconciler.store.driver import ServerConnection
+
     driver = connection.connection.driver_connection
     assert isinstance(driver, ServerConnection)
     driver.wait_at_most(None)
@@ -196,6 +200,9 @@ def without_time_limit(connection: Connection) -> None:
 
 
 def _server_engine(url: URL, pool_size: int, recycle: int, ping: bool) -> Engine:
+    # with SQLite nobody needs PyMySQL and cryptography
+    from reconciler.store.driver import STATEMENT_SECONDS, ServerConnection
+
     engine = create_engine(
         url,
         pool_size=pool_size,

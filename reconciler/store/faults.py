@@ -11,7 +11,6 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import pymysql.err
 from sqlalchemy import exc
 
 from reconciler.errors import (
@@ -95,13 +94,20 @@ def mapped(place: str) -> Iterator[None]:
         raise
     except exc.SQLAlchemyError as error:
         raise translate(error, place) from error
-    except (pymysql.err.MySQLError, sqlite3.Error) as error:
+    except (sqlite3.Error, *_errors_of_servers()) as error:
         raise _of_driver(error, place) from error
     except UnicodeEncodeError as error:
         # the drivers let this one through as it is; its own text would show what was to be stored
         raise DatabaseRejected(
             f"a text for the database at {place} has characters that are no valid Unicode"
         ) from error
+
+
+def _errors_of_servers() -> tuple[type[Exception]]:
+    """PyMySQL's, imported when something was raised: with SQLite nothing else loads it and cryptography."""
+    from pymysql.err import MySQLError
+
+    return (MySQLError,)
 
 
 def translate(error: exc.SQLAlchemyError, place: str) -> ReconcilerError:
@@ -154,6 +160,8 @@ def _number(error: BaseException | None) -> int:
 def _of_driver(error: BaseException, place: str, *, lost: bool = False) -> ReconcilerError:
     if isinstance(error, sqlite3.Error):
         return _of_sqlite(error, place)
+    from pymysql.err import InterfaceError, InternalError
+
     number = _number(error)
     if number in DEADLOCK:
         return DatabaseBusy(f"the database at {place} reports a deadlock or a lock that was held too long")
@@ -171,9 +179,9 @@ def _of_driver(error: BaseException, place: str, *, lost: bool = False) -> Recon
             f"the database at {place} refused a statement longer than its max_allowed_packet",
             hint="set max_allowed_packet = 64M or more on the server",
         )
-    if lost or number in LOST or isinstance(error, pymysql.err.InterfaceError):
+    if lost or number in LOST or isinstance(error, InterfaceError):
         return _unreachable(place)
-    if isinstance(error, pymysql.err.InternalError) and not number:
+    if isinstance(error, InternalError) and not number:
         # PyMySQL's word for bytes that are no packet of the protocol: another kind of server, a broken line
         return DatabaseUnavailable(
             f"what answers at {place} does not speak the protocol of MySQL and MariaDB",
