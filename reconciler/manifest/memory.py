@@ -62,7 +62,7 @@ def own_folder(environment: Mapping[str, str]) -> Path | None:
     if any(os.path.lexists(above / ".git") for above in folder.parents):
         return None
     # under sudo it may be another's, who would be left with folders of root's
-    existing = next(above for above in folder.parents if above.exists())
+    existing = next(place for place in (folder, *folder.parents) if place.exists())
     return folder if existing.stat().st_uid == os.geteuid() else None
 
 
