@@ -2,8 +2,13 @@
 
 Three steps, each in a fresh process, on trees of 1,000 to 100,000 tasks: *bare* (``yaml.CSafeLoader``,
 nothing checked), *read* (with positions, resolved and validated), *plan* (read, observe the database and
-compare: no change). Then the whole command, ``reconciler plan`` with a cold start, beside ``terraform plan``
-of as many ``terraform_data`` resources, which also finds no change.
+compare: no change). Then the whole command from its start to its exit, beside ``terraform plan`` of as many
+``terraform_data`` resources, which also finds no change:
+
+- *reconciler plan, warm*: no file changed since it was last run, so none is parsed (docs/adr/0013);
+- *one edited*: one file has other bytes than then;
+- *cold*: nothing is remembered, all files are parsed and what they mean is kept;
+- *off*: ``RECONCILER_CACHE=off``.
 
 Rounds of all take turns. Seconds are CPU time (user and system, children included), because that is what a
 busy machine disturbs least; ratios are taken round by round, and the figures are medians. Memory is the peak.
@@ -48,6 +53,10 @@ GROWTH = 11
 """Goal: ten times the tasks cost at most so many times the seconds and bytes."""
 
 
+COMMAND = "reconciler plan"
+COLD, WARM = f"{COMMAND}, cold", f"{COMMAND}, warm"
+
+
 @dataclass(frozen=True, slots=True)
 class Run:
     """One process: seconds and bytes; ``steps`` are the CPU seconds that it told of itself."""
@@ -82,16 +91,21 @@ def environment(home: Path) -> dict[str, str]:
         "PYTHONPATH": str(ROOT),
         "CHECKPOINT_DISABLE": "1",
         "RECONCILER_STATE_DIR": str(home / "state"),
+        "XDG_CACHE_HOME": str(home / "cache"),
     }
 
 
-def run(home: Path, *words: str, cwd: Path | None = None) -> tuple[Run, bytes]:
+def run(home: Path, *words: str, cwd: Path | None = None, cache: str = "on") -> tuple[Run, bytes]:
     """Run to the end; ``wait4`` gives the seconds of the process and of those it waited for."""
     with tempfile.TemporaryFile() as output:
         begin = time.perf_counter()
         # not Popen.wait(): its resource usage would be that of all children together
         process = subprocess.Popen(
-            words, cwd=cwd or home, env=environment(home), stdout=output, stderr=subprocess.STDOUT
+            words,
+            cwd=cwd or home,
+            env=environment(home) | {"RECONCILER_CACHE": cache},
+            stdout=output,
+            stderr=subprocess.STDOUT,
         )
         _, status, usage = os.wait4(process.pid, 0)
         wall = time.perf_counter() - begin
@@ -110,9 +124,28 @@ def part(home: Path, *words: str) -> Run:
     return Run(sum(said["cpu"].values()), said["wall"], said["peak"], said["cpu"])
 
 
-def command(home: Path, name: str, tree: Path, url: str, *more: str) -> Run:
-    """The whole program, from a cold start to its exit."""
-    return run(home, sys.executable, "-m", "reconciler", name, str(tree), "--database", url, *more)[0]
+def command(home: Path, name: str, tree: Path, url: str, *more: str, cache: str = "on") -> Run:
+    """The whole program, from its start to its exit."""
+    words = (sys.executable, "-m", "reconciler", name, str(tree), "--database", url, *more)
+    return run(home, *words, cache=cache)[0]
+
+
+def plans(home: Path, tree: Path, url: str) -> dict[str, Callable[[], Run]]:
+    """``reconciler plan`` by what is remembered; in this order, as each finds what the one before left."""
+
+    def plan(cache: str = "on") -> Run:
+        return command(home, "plan", tree, url, "--exit-code", cache=cache)
+
+    def cold() -> Run:
+        shutil.rmtree(home / "cache" / "reconciler", ignore_errors=True)
+        return plan()
+
+    def edited() -> Run:
+        with next(iter(sorted(tree.rglob("*.yaml")))).open("a") as file:
+            file.write("# looked at again\n")
+        return plan()
+
+    return {f"{COMMAND}, off": lambda: plan("off"), COLD: cold, f"{COMMAND}, one edited": edited, WARM: plan}
 
 
 def terraform(home: Path, folder: Path) -> Run:
@@ -145,7 +178,7 @@ def prepare(home: Path, tasks: int, files: int, mariadb: MariaDB | None, with_te
         run(home, sys.executable, "-m", "reconciler", "db", "upgrade", "--database", server)
         command(home, "apply", tree, server, "--yes")
         parts["plan, MariaDB"] = lambda: part(home, "plan", str(tree), server)
-    parts["reconciler plan"] = lambda: command(home, "plan", tree, local, "--exit-code")
+    parts |= plans(home, tree, local)
     if with_terraform and tasks <= MOST_FOR_TERRAFORM and files != tasks:
         folder = place / "terraform"
         write_terraform(folder, tasks)
@@ -259,12 +292,15 @@ def _told(case: Case) -> dict[str, Any]:
         _without_observing(one) / other.cpu for one, other in zip(runs["plan"], runs["bare"], strict=True)
     )
     if "terraform plan" in runs:
-        ours, theirs = runs["reconciler plan"], runs["terraform plan"]
+        theirs = runs["terraform plan"]
         told["timesTerraform"] = {
-            "cpu": _ratio(theirs, ours, _cpu),
-            "wall": _ratio(theirs, ours, _wall),
-            "memory": _ratio(theirs, ours, _peak),
-            "cpu, ours without its start": _ratio(theirs, runs["plan"], _cpu),
+            name.removeprefix(f"{COMMAND}, "): {
+                "cpu": _ratio(theirs, ours, _cpu),
+                "wall": _ratio(theirs, ours, _wall),
+                "memory": _ratio(theirs, ours, _peak),
+            }
+            for name, ours in runs.items()
+            if name.startswith(COMMAND)
         }
     return told
 
@@ -279,7 +315,7 @@ def _growth(cases: list[Case]) -> list[dict[str, Any]]:
             **{
                 f"{name} {what}": _median(sizes[large].runs[name], value)
                 / _median(sizes[small].runs[name], value)
-                for name in ("bare", "plan", "reconciler plan")
+                for name in ("bare", "plan", COLD, WARM)
                 for what, value in (("seconds", _cpu), ("bytes", _peak))
             },
         }
@@ -302,15 +338,17 @@ def _goals(cases: list[Case]) -> dict[str, dict[str, Any]]:
         goal(f"read and plan, times bare ({case.layout})", told["timesBare"]["read and plan"], READ_AND_PLAN)
         goal(
             f"bytes of `reconciler plan` ({case.layout})",
-            told["parts"]["reconciler plan"]["peakBytes"],
+            max(told["parts"][name]["peakBytes"] for name in (COLD, WARM)),
             MOST_MEMORY,
         )
         for what in ("cpu", "wall") if "timesTerraform" in told else ():
-            name = f"terraform's {what} seconds, times ours"
-            goal(name, told["timesTerraform"][what], TIMES_TERRAFORM, least=True)
+            for how, times in told["timesTerraform"].items():
+                goal(
+                    f"terraform's {what} seconds, times ours {how}", times[what], TIMES_TERRAFORM, least=True
+                )
     for growth in _growth(cases):
         step = f"{growth['from']:,} → {growth['to']:,}"
-        for name in ("plan", "reconciler plan"):
+        for name in ("plan", COLD, WARM):
             for what in ("seconds", "bytes"):
                 goal(f"{step}: {name}, {what}", growth[f"{name} {what}"], GROWTH)
     return goals
@@ -322,16 +360,17 @@ def show(result: dict[str, Any]) -> None:
     for case in result["cases"]:
         size = f"{case['files']:,} files, {case['bytes'] / 1e6:.1f} MB, median of {case['rounds']}"
         print(f"\n{case['tasks']:,} tasks, {case['layout']}: {size}")
-        print(f"  {'':18}{'CPU s':>9}{'wall s':>9}{'peak MB':>9}{'× bare':>9}")
+        print(f"  {'':28}{'CPU s':>9}{'wall s':>9}{'peak MB':>9}{'× bare':>9}")
         for name, told in case["parts"].items():
             times = case["timesBare"].get(name)
             steps = ", ".join(f"{step} {seconds:.3f}" for step, seconds in told["steps"].items())
-            line = f"  {name:18}{told['cpuSeconds']:9.3f}{told['wallSeconds']:9.3f}"
+            line = f"  {name:28}{told['cpuSeconds']:9.3f}{told['wallSeconds']:9.3f}"
             line += f"{told['peakBytes'] / 1e6:9.0f}" + (f"{times:9.2f}" if times else f"{'':9}")
             print(f"{line}   {steps}" if len(told["steps"]) > 1 else line.rstrip())
         if peer := case.get("timesTerraform"):
-            ratios = ", ".join(f"{what} {ratio:.1f}" for what, ratio in peer.items())
-            print(f"  terraform, times ours: {ratios}")
+            for how, times in peer.items():
+                ratios = ", ".join(f"{what} {ratio:.1f}" for what, ratio in times.items())
+                print(f"  terraform, times ours {how}: {ratios}")
     print()
     for name in result["absent"]:
         print(f"skipped: {name}")
