@@ -24,6 +24,7 @@ from reconciler.controller.tally import Tally
 from reconciler.dispatch.dependents import Dependents
 from reconciler.dispatch.lag import Lag, Lagging
 from reconciler.dispatch.leases import LEASE_SECONDS, Keeper, Worker, owner_name
+from reconciler.dispatch.machine import machine_name
 from reconciler.dispatch.reaper import Reaper
 from reconciler.dispatch.scheduler import Scheduler
 from reconciler.dispatch.taker import Taker
@@ -241,7 +242,7 @@ class Runtime:
             self.owner,
             LEASE_SECONDS,
             self._settings.workers,
-            local=self._settings.allow_local,
+            machine_name() if self._settings.allow_local else None,
         )
         return Executing(
             taker,

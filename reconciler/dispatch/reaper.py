@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from reconciler.clock import Clock
 from reconciler.dispatch.durable import survives_owner
@@ -11,12 +12,14 @@ from reconciler.dispatch.leases import LEASE_SECONDS, WORKER_PREFIX
 from reconciler.model.execution import Reason
 from reconciler.store import ends, held, live, takes
 from reconciler.store.engine import Connection, Database
-from reconciler.store.held import Lapsed
+from reconciler.store.held import Lapsed, Stranded
 
 log = logging.getLogger("reconciler.dispatch")
 
 BATCH = 200
 _FORGOTTEN_SECONDS = 3600.0
+STRANDED_MARGIN = 60.0
+"""So long behind its timeout a local run whose machine is silent gets its end: time for TERM, KILL and us."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +56,9 @@ class Reaper:
                 for name, spec in takes.server_specs(connection, {row.server_id for row in found}).items()
                 if survives_owner(spec)
             }
+        stranded = self._end_stranded()
         if not found:
-            return Reaped()
+            return Reaped(ended=stranded)
         living = [row.id for row in found if row.server_id in durable and _may_live(row)]
         unbegun = [row for row in found if not _may_live(row)]
         waiting = [row.id for row in unbegun if not row.cancel_requested]
@@ -68,7 +72,30 @@ class Reaper:
             log.warning(
                 "the lease of execution %d lapsed: its owner %s is gone", row.id, row.owner, extra=extra
             )
-        return Reaped((*living, *waiting), tuple(ended))
+        return Reaped((*living, *waiting), (*stranded, *ended))
+
+    def _end_stranded(self) -> tuple[int, ...]:
+        """End local runs whose time is over and whose machine nobody came back on."""
+        with self._db.read() as connection:
+            found = held.stranded(self._db, connection)
+            timeouts = held.timeouts(connection, {row.task_id for row in found})
+            now = self._db.now(connection)
+        ended = []
+        for row in found:
+            over = (row.started_at or row.sent_at) + timedelta(
+                seconds=timeouts[row.task_id] + STRANDED_MARGIN
+            )
+            if now < over:
+                continue
+            log.warning(
+                "execution %d ends: no worker of the machine %s came back",
+                row.id,
+                row.machine,
+                extra={"execution": str(row.id)},
+            )
+            if self._write_end(row.id, row.task_id, row.started_at, Reason.LOST, _stranded_words(row)):
+                ended.append(row.id)
+        return tuple(ended)
 
     def _give_back(self, ids: list[int], living: bool) -> None:
         self._db.transact(lambda connection: held.give_back(self._db, connection, ids, living=living))
@@ -83,16 +110,20 @@ class Reaper:
         live.forget(connection, live.left_behind(self._db, connection))
 
     def _end(self, row: Lapsed, waiting: bool) -> bool:
-        reason, message = _verdict(row, waiting)
+        return self._write_end(row.id, row.task_id, row.started_at, *_verdict(row, waiting))
+
+    def _write_end(
+        self, execution_id: int, task_id: int, started_at: datetime | None, reason: Reason, message: str
+    ) -> bool:
         now = self._clock.now()
 
         def end(connection: Connection) -> bool:
-            return held.end_lapsed(self._db, connection, row.id, reason, message, now)
+            return held.end_lapsed(self._db, connection, execution_id, reason, message, now)
 
         if not self._db.transact(end):
             return False
-        if row.started_at is not None:
-            started = {row.task_id: row.started_at}
+        if started_at is not None:
+            started = {task_id: started_at}
             self._db.transact(lambda connection: ends.touch_last_runs(connection, started))
         return True
 
@@ -102,6 +133,14 @@ def _may_live(row: Lapsed) -> bool:
     nothing of it a second start under its id is safe; elsewhere nobody can tell.
     """
     return row.started_at is not None or row.start_sent_at is not None
+
+
+def _stranded_words(row: Stranded) -> str:
+    began = "ran" if row.started_at is not None else "may have begun"
+    return (
+        f"it {began} on the machine {row.machine}, by `connection: local`, and no worker there has come back "
+        "until its timeout: nobody can tell how it ended"
+    )
 
 
 def _verdict(row: Lapsed, never_began: bool) -> tuple[Reason, str]:

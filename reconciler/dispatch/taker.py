@@ -12,7 +12,7 @@ from reconciler.dispatch.candidates import Candidate, Caution, Dead, Room, candi
 from reconciler.dispatch.leases import local_workers
 from reconciler.model.enums import Connection as Reach
 from reconciler.model.execution import Hop, Job, Trigger
-from reconciler.store import takes
+from reconciler.store import held, takes
 from reconciler.store.engine import Connection, Database
 from reconciler.store.takes import WaitingRow
 
@@ -55,15 +55,15 @@ class Taker:
     """Takes for one process; its methods are called by one thread."""
 
     def __init__(
-        self, db: Database, clock: Clock, owner: str, lease_seconds: float, workers: int, *, local: bool
+        self, db: Database, clock: Clock, owner: str, lease_seconds: float, workers: int, machine: str | None
     ) -> None:
-        """``local``: this process may run ``connection: local``."""
+        """``machine``: where this process runs ``connection: local`` (`machine_name`); None: it may not."""
         self._db = db
         self._clock = clock
         self._owner = owner
         self._lease_seconds = lease_seconds
         self.resize(workers)
-        self._local = local
+        self._machine = machine
         self._ready = False
         self._expected = False
 
@@ -115,7 +115,7 @@ class Taker:
     def _any(self, due: datetime) -> bool:
         """Whether anything waits at all: most looks find nothing, and need no lock for that."""
         with self._db.read() as connection:
-            return takes.any_waiting(connection, due)
+            return takes.any_waiting(connection, due, self._machine or "")
 
     def _take(
         self, connection: Connection, free: int, room: Room, due: datetime, now: datetime
@@ -128,21 +128,26 @@ class Taker:
         if not found.chosen:
             return found, set()
         ids = [candidate.row.id for candidate in found.chosen]
-        return found, takes.take(self._db, connection, ids, self._owner, self._lease_seconds, now)
+        taken = takes.take(self._db, connection, ids, self._owner, self._lease_seconds, now)
+        if self._machine is not None:
+            local = {item.row.id for item in found.chosen if item.server.connection is Reach.LOCAL} & taken
+            held.begin_on(connection, local, self._machine)
+        return found, taken
 
     def _look(self, connection: Connection, due: datetime, free: int, room: Room) -> _Found:
         """The longest due first; of each task the one whose turn it is."""
         found = _Found(free)
         size = free + 8
+        machine = self._machine or ""
         after: tuple[datetime, int] | None = None
         for _ in range(PAGES):
             rows = takes.waiting(
-                connection, due, size, after=after, but_servers=found.full, but_tasks=found.stuck
+                connection, due, size, machine, after=after, but_servers=found.full, but_tasks=found.stuck
             )
             before = self._choose(connection, rows, found, room)
             if before and not found.enough:
                 # they came due later than what waits for them, and may be far behind in the line
-                self._choose(connection, takes.waiting_of(connection, due, before), found, room)
+                self._choose(connection, takes.waiting_of(connection, due, before, machine), found, room)
             if found.enough or len(rows) < size:
                 break
             after = rows[-1].due_at, rows[-1].id
@@ -182,7 +187,7 @@ class Taker:
 
     def _leave(self, connection: Connection, candidate: Candidate, found: _Found) -> bool:
         """A local run is left to a process that may run it; where there is none, ours says why not."""
-        if self._local or candidate.server.connection is not Reach.LOCAL:
+        if self._machine is not None or candidate.server.connection is not Reach.LOCAL:
             return False
         if found.leave_local is None:
             found.leave_local = bool(local_workers(self._db, connection))

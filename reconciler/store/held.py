@@ -5,21 +5,34 @@ All of it is judged by the database's clock, and every change re-reads in its WH
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, Connection, bindparam, delete, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Text,
+    bindparam,
+    case,
+    delete,
+    select,
+    type_coerce,
+    update,
+)
 
 from reconciler.model.execution import Reason, Status
 from reconciler.store.bulk import chunks, number_list
 from reconciler.store.engine import Database
-from reconciler.store.tables import Execution, Lease
+from reconciler.store.specs import SpecSpoilt, whole_task_spec
+from reconciler.store.tables import Execution, Lease, Task
 from reconciler.store.takes import lease_end
 
 LEASE_INDEX = "FORCE INDEX (ix_task_executions_lease_until)"
 _RENEWED = 500
 _ROW = Execution.__table__.c
+_TASK = Task.__table__.c
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +100,7 @@ _LAPSED = (
         _ROW.cancel_requested_at.is_not(None),
     )
     .with_hint(Execution, LEASE_INDEX, "mysql")
-    .where(_ROW.lease_until < bindparam("now"), _ROW.status == Status.OPEN)
+    .where(_ROW.lease_until < bindparam("now"), _ROW.status == Status.OPEN, _ROW.lease_owner.is_not(None))
     .order_by(_ROW.lease_until)
     .limit(bindparam("rows"))
 )
@@ -116,12 +129,64 @@ def give_back(db: Database, connection: Connection, ids: Sequence[int], *, livin
 
 
 def _let_go(connection: Connection, where: Sequence[ColumnElement[bool]], living: bool) -> int:
-    change = update(Execution).values(lease_owner=None, lease_until=None)
+    change = update(Execution).where(*where).values(lease_owner=None)
     if living:
-        return connection.execute(change.where(*where)).rowcount
-    return connection.execute(
-        change.where(*where, _ROW.started_at.is_(None)).values(start_sent_at=None)
-    ).rowcount
+        # what only one machine can attach to keeps the end of its lease: `stranded` finds it by that
+        until = case((_ROW.machine.is_(None), None), else_=_ROW.lease_until)
+        return connection.execute(change.values(lease_until=until)).rowcount
+    unbegun = change.where(_ROW.started_at.is_(None))
+    return connection.execute(unbegun.values(lease_until=None, start_sent_at=None, machine=None)).rowcount
+
+
+@dataclass(frozen=True, slots=True)
+class Stranded:
+    """A local run that may have begun and that nobody holds; only ``machine`` can tell of it."""
+
+    id: int
+    task_id: int
+    machine: str
+    sent_at: datetime
+    started_at: datetime | None
+
+
+_STRANDED = (
+    select(_ROW.id, _ROW.task_id, _ROW.machine, _ROW.start_sent_at, _ROW.started_at)
+    .with_hint(Execution, LEASE_INDEX, "mysql")
+    .where(
+        _ROW.lease_until < bindparam("now"),
+        _ROW.status == Status.OPEN,
+        _ROW.lease_owner.is_(None),
+        _ROW.machine.is_not(None),
+        _ROW.start_sent_at.is_not(None),
+    )
+)
+
+
+def stranded(db: Database, connection: Connection) -> list[Stranded]:
+    """All that wait for their machine: never more than local servers have room for."""
+    return [Stranded(*row) for row in connection.execute(_STRANDED, {"now": db.now(connection)})]
+
+
+_SPECS = select(
+    _TASK.id, _TASK.command, _TASK.cron_expr, _TASK.timezone, _TASK.status, type_coerce(_TASK.spec, Text)
+)
+
+
+def timeouts(connection: Connection, task_ids: Collection[int]) -> dict[int, int]:
+    """Seconds that a run of these tasks may take; 0 where the row holds no valid spec."""
+    found = dict.fromkeys(task_ids, 0)
+    if not found:
+        return found
+    for task_id, *columns in connection.execute(_SPECS.where(_TASK.id.in_(sorted(found)))):
+        with suppress(SpecSpoilt):
+            found[task_id] = whole_task_spec(*columns).timeout
+    return found
+
+
+def begin_on(connection: Connection, ids: Collection[int], machine: str) -> None:
+    """These were taken for ``connection: local``: they begin on this machine, or go on there."""
+    for chunk in chunks(sorted(ids), _RENEWED):
+        connection.execute(update(Execution).where(_ROW.id.in_(chunk)).values(machine=machine))
 
 
 def end_lapsed(

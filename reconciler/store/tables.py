@@ -207,6 +207,8 @@ class Execution(Base):
     """A start went out; until the host answers nobody knows whether it began."""
     started_at: Mapped[datetime | None]
     """The host acknowledged the start, by our clock."""
+    machine: Mapped[str | None] = mapped_column(String(200))
+    """Of a run with ``connection: local`` that was taken: where its processes and its folder are."""
     finished_at: Mapped[datetime | None]
     cancel_requested_at: Mapped[datetime | None]
     cancel_requested_by: Mapped[str | None] = mapped_column(String(255))

@@ -123,15 +123,16 @@ def lock(connection: Connection) -> None:
 _LOCK = select(Lease.token).where(Lease.name == LOCK).with_for_update()
 
 
-def any_waiting(connection: Connection, now: datetime) -> bool:
-    """Whether anything is due and waits."""
-    return connection.execute(_ANY, {"now": now}).first() is not None
+def any_waiting(connection: Connection, now: datetime, machine: str = "") -> bool:
+    """Whether anything is due and waits, as far as it concerns ``machine``: see `waiting`."""
+    return connection.execute(_ANY, {"now": now, "machine": machine}).first() is not None
 
 
 def waiting(
     connection: Connection,
     now: datetime,
     rows: int,
+    machine: str = "",
     *,
     after: tuple[datetime, int] | None = None,
     but_servers: Collection[int] = (),
@@ -139,9 +140,10 @@ def waiting(
 ) -> list[WaitingRow]:
     """At most ``rows`` waiting executions that are due, the longest due first, across all tasks.
 
+    Local runs that may have begun on another ``machine`` than this are not among them.
     ``after`` (due_at, id) continues behind a row; the rest leaves out what is known to have no room.
     """
-    values: dict[str, Any] = {"now": now, "rows": rows}
+    values: dict[str, Any] = {"now": now, "rows": rows, "machine": machine}
     query = _FIRST_PAGE
     if after is not None:
         query = _NEXT_PAGE
@@ -155,9 +157,12 @@ def waiting(
     return _waiting_rows(connection, query, values)
 
 
-def waiting_of(connection: Connection, now: datetime, ids: Collection[int]) -> list[WaitingRow]:
-    """Those of these executions that are due and wait, the longest due first."""
-    return _waiting_rows(connection, _THESE, {"now": now, "rows": len(ids), "ids": sorted(ids)})
+def waiting_of(
+    connection: Connection, now: datetime, ids: Collection[int], machine: str = ""
+) -> list[WaitingRow]:
+    """Those of these executions that are due and wait, the longest due first; ``machine`` as in `waiting`."""
+    values = {"now": now, "rows": len(ids), "ids": sorted(ids), "machine": machine}
+    return _waiting_rows(connection, _THESE, values)
 
 
 def _waiting_rows(connection: Connection, query: Select[Any], values: Mapping[str, Any]) -> list[WaitingRow]:
@@ -171,6 +176,7 @@ _DUE_AND_WAITING = and_(
     _ROW.status == Status.OPEN,
     _ROW.lease_owner.is_(None),
     _ROW.due_at <= bindparam("now"),
+    or_(_ROW.machine.is_(None), _ROW.machine == bindparam("machine")),
 )
 _ANY = select(_ROW.id).with_hint(Execution, WAITING_INDEX, "mysql").where(_DUE_AND_WAITING).limit(1)
 SERVER_SPEC = (

@@ -30,8 +30,8 @@ class World:
     ids: ExecutionIds
     scheduler: Scheduler
 
-    def taker(self, owner: str = "me", workers: int = 1000, *, local: bool = True) -> Taker:
-        return Taker(self.db, self.clock, owner, 15.0, workers, local=local)
+    def taker(self, owner: str = "me", workers: int = 1000, *, machine: str | None = "me@here/1") -> Taker:
+        return Taker(self.db, self.clock, owner, 15.0, workers, machine)
 
     def another_scheduler(self, db: Database | None = None, batch: int = 500) -> Scheduler:
         return scheduler(db or self.db, self.clock, 2, batch)

@@ -212,11 +212,11 @@ def test_a_local_run_is_left_to_a_process_that_may_run_it(world: World) -> None:
     with world.db.write() as connection:
         able = leases.acquire(world.db, connection, "worker/able/local", "able", 15)
     assert able is not None
-    assert ids_of(world, local=False) == []
+    assert ids_of(world, machine=None) == []
     with world.db.write() as connection:
         leases.release(connection, able)
     # nobody may: then the run says so, instead of waiting for ever
-    assert ids_of(world, local=False) == [1]
+    assert ids_of(world, machine=None) == [1]
 
 
 def test_an_execution_that_was_given_back_goes_out_again_under_its_id(world: World) -> None:
@@ -265,7 +265,7 @@ class _Race:
     def _work(self, owner: str) -> None:
         try:
             with closing(Database.open(self.url, self.clock)) as db:
-                taker = Taker(db, self.clock, owner, 15.0, 10, local=True)
+                taker = Taker(db, self.clock, owner, 15.0, 10, "me@here/1")
                 while len(self.done) < 60 and not self.failures:
                     self._round(db, taker)
         except BaseException as error:
@@ -304,7 +304,7 @@ def test_a_taker_that_freezes_while_it_takes_holds_the_others_back_only_for_so_l
         with suppress(DatabaseUnavailable), frozen.write() as connection:
             takes.lock(connection)
             before = clock.monotonic()
-            taken = Taker(db, clock, "me", 15.0, 10, local=True).take(1, {}).taken
+            taken = Taker(db, clock, "me", 15.0, 10, "me@here/1").take(1, {}).taken
             assert clock.monotonic() - before < 9
             assert [item.job.execution_id for item in taken] == [1]
 
