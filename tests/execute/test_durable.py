@@ -17,12 +17,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from paramiko import Message
+from paramiko.common import cMSG_CHANNEL_WINDOW_ADJUST
 
 from reconciler.execute.control import Control
 from reconciler.execute.durable import DurableRun
 from reconciler.execute.executors import Executors
 from reconciler.execute.folder import begin_script, tidy_script
 from reconciler.execute.local import LocalHost
+from reconciler.execute.ssh.transport import Link
 from reconciler.model.execution import Job, Outcome, Reason, Status
 from tests.execute.support import (
     CLOCK,
@@ -389,6 +392,31 @@ def test_a_hundred_megabytes_through_twenty_cuts_are_whole(
     assert (outcome.status, outcome.exit_code) == (Status.SUCCESS, 0)
     assert (outcome.stdout.total_bytes, outcome.stdout.sha256) == (100_000_000, expected.hexdigest())
     assert outcome.stderr.total_bytes == 10_000_000
+
+
+@pytest.mark.ssh
+@pytest.mark.parametrize("durable", [True, False], ids=["durable", "plain"])
+def test_no_byte_is_lost_where_the_host_cannot_be_told_that_it_came(
+    quiet_sshd: QuietSshd, over_ssh: Executors, monkeypatch: pytest.MonkeyPatch, durable: bool
+) -> None:
+    """As when the connection breaks while bytes that came before are still being read."""
+    send, failed = Link._send_user_message, []  # type: ignore[attr-defined]
+
+    def fail_once(link: Link, message: Message) -> None:
+        if message.asbytes()[:1] == cMSG_CHANNEL_WINDOW_ADJUST and not failed:
+            failed.append(message)
+            raise OSError("broken")
+        send(link, message)
+
+    monkeypatch.setattr(Link, "_send_user_message", fail_once)
+    job = make_job(ssh_hop(quiet_sshd, durable=durable), "seq -f %09.0f 500000")
+    outcome = over_ssh.run(job, Control())
+    expected = b"".join(b"%09d\n" % number for number in range(1, 500_001))
+    assert failed
+    assert (outcome.stdout.total_bytes, outcome.stdout.sha256) == (
+        len(expected),
+        hashlib.sha256(expected).hexdigest(),
+    )
 
 
 @pytest.mark.ssh

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Sequence
 
 import paramiko
+from paramiko.buffered_pipe import BufferedPipe
 
 from reconciler.execute.control import Stream
 from reconciler.execute.ssh.transport import WINDOW_BYTES, Exit, Link
@@ -64,15 +65,18 @@ class ChannelShell:
         self._woken.clear()
         found: list[tuple[Stream, bytes]] = []
         channel = self._channel
-        taken = 0
-        with contextlib.suppress(paramiko.SSHException, OSError, EOFError):
-            while channel.recv_ready() and taken < RECEIVE_BYTES:
-                found.append(("stdout", channel.recv(WINDOW_BYTES)))
-                taken += len(found[-1][1])
+        buffers: tuple[tuple[Stream, BufferedPipe[bytes]], ...] = (
+            ("stdout", channel.in_buffer),
+            ("stderr", channel.in_stderr_buffer),
+        )
+        for stream, buffer in buffers:
             taken = 0
-            while channel.recv_stderr_ready() and taken < RECEIVE_BYTES:
-                found.append(("stderr", channel.recv_stderr(WINDOW_BYTES)))
+            while buffer.read_ready() and taken < RECEIVE_BYTES:
+                # not `recv`: where the host cannot be told any more that we took them, it loses the bytes
+                found.append((stream, buffer.read(WINDOW_BYTES)))
                 taken += len(found[-1][1])
+            with contextlib.suppress(paramiko.SSHException, OSError, EOFError):
+                self._link.took(channel, taken)
         if not self._empty:
             self._woken.set()
         return found

@@ -15,6 +15,7 @@ from paramiko.common import (
     MSG_CHANNEL_FAILURE,
     MSG_CHANNEL_REQUEST,
     cMSG_CHANNEL_REQUEST,
+    cMSG_CHANNEL_WINDOW_ADJUST,
     cMSG_GLOBAL_REQUEST,
 )
 from paramiko.packet import Packetizer
@@ -131,6 +132,16 @@ class Link(paramiko.Transport):
         message.add_boolean(True)
         message.add_string(command)
         self._send_user_message(message)  # type: ignore[attr-defined]
+
+    def took(self, channel: paramiko.Channel, count: int) -> None:
+        """So many bytes of the channel's buffers were read: the host may send as many more."""
+        more = channel._check_add_window(count)  # type: ignore[attr-defined]
+        if more > 0:
+            message = paramiko.Message()
+            message.add_byte(cMSG_CHANNEL_WINDOW_ADJUST)
+            message.add_int(channel.remote_chanid)
+            message.add_int(more)
+            self._send_user_message(message)  # type: ignore[attr-defined]
 
     def ask(self) -> None:
         """Ask for a sign of life; it shows in `heard`."""
