@@ -16,12 +16,13 @@ from typing import Any
 from reconciler import values as read
 from reconciler.errors import SettingsInvalid
 from reconciler.model.notification import Target
-from reconciler.model.quantity import format_duration, format_size
+from reconciler.model.quantity import format_duration, format_size, parse_size
 
 PREFIX = "RECONCILER_"
 SECRET_PREFIX = "RECONCILER_SECRET_"
 FILE = "reconciler.toml"
 DEFAULT_DATABASE = "sqlite:///.reconciler/state.db"
+OUTPUT_LIMIT = 1024**3
 _PASSWORD = re.compile(r"(://[^:/@]*:).*@|([?&][a-z_]*passw(?:or)?d=)[^&]*")
 """Before the last @, since a password may hold / and @ as they are; or in the query, as drivers allow."""
 
@@ -63,6 +64,8 @@ class Settings:
     """Spool and clones; several processes may share it."""
     spool_size: int = 256 * 1024 * 1024
     """Bytes of records that one process keeps on its disk while the database is away; runs wait beyond."""
+    output_limit: int = OUTPUT_LIMIT
+    """Bytes of output, both streams together, after which a run is ended."""
     late_after: int = 60
     """Seconds after which a slot counts as missed."""
     workers: int = 32
@@ -110,6 +113,7 @@ _PARSERS: dict[str, Callable[[object], Any]] = {
     "archive": read.archive,
     "state_dir": read.path,
     "spool_size": read.spool_size,
+    "output_limit": parse_size,
     "late_after": read.duration,
     "workers": read.count,
     "log": read.log,
@@ -301,7 +305,7 @@ def changed_settings(before: Settings, after: Settings) -> dict[str, str]:
 def _shown(name: str, value: Any) -> Any:
     if name in ("database_pool_recycle", "late_after"):
         return format_duration(value)
-    if name == "spool_size":
+    if name in ("spool_size", "output_limit"):
         return format_size(value)
     if name in ("database_url", "redis_url", "archive") and value is not None:
         return mask_url(value)

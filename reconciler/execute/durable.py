@@ -21,6 +21,7 @@ from reconciler.execute.intake import Intakes
 from reconciler.execute.verdict import Found, Verdict, judge_found, noted, start_failed
 from reconciler.model.execution import Job, Outcome, Reason, Status
 from reconciler.model.task import TaskSpec
+from reconciler.settings import OUTPUT_LIMIT
 
 QUICK_SECONDS = 0.15
 """A run that takes longer is followed while it prints; the output of a shorter one comes at its end."""
@@ -45,6 +46,7 @@ class DurableRun:
     """One run. ``secrets`` are values by variable; ``archive`` takes the whole output.
 
     ``trash`` are folders of recorded runs in the same place, which the start takes along to be removed.
+    The host ends a run whose output is longer than ``limit`` (bytes).
     """
 
     job: Job
@@ -54,6 +56,7 @@ class DurableRun:
     clock: Clock
     archive: Archive | None = None
     trash: Sequence[int] = ()
+    limit: int = OUTPUT_LIMIT
     starts: int = field(default=0, init=False)
     """How many starts were sent, by whomever, as far as we know."""
     answered: bool = field(default=False, init=False)
@@ -182,7 +185,7 @@ class DurableRun:
                 self._sent_at = self._sent_at or self.clock.now()
                 # its time begins on the host; until that says so it has a while more
                 self._deadline = self.clock.monotonic() + self._spec.timeout + ANSWER_SECONDS
-                shell.send(begin_script(self.job, self.secrets, mark, self.trash))
+                shell.send(begin_script(self.job, self.secrets, mark, self.trash, self.limit))
             else:
                 offsets = self._intakes.stdout.offset, self._intakes.stderr.offset
                 shell.send(attach_script(self.job, mark, *offsets))

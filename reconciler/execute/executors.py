@@ -150,7 +150,8 @@ class Executors:
         try:
             if job.server.spec.durable:
                 return self._run_durable(job, control, host, secrets, archive)
-            return PlainRun(job, control, host, secrets, self._clock, archive).outcome()
+            limit = self._settings.output_limit
+            return PlainRun(job, control, host, secrets, self._clock, archive, limit).outcome()
         finally:
             if archive is not None:
                 archive.abandon()
@@ -159,7 +160,8 @@ class Executors:
         self, job: Job, control: Control, host: Host, secrets: Mapping[str, bytes], archive: Archive | None
     ) -> Outcome:
         trash = self._trash.take(job)
-        run = DurableRun(job, control, host, secrets, self._clock, archive, trash)
+        limit = self._settings.output_limit
+        run = DurableRun(job, control, host, secrets, self._clock, archive, trash, limit)
         try:
             outcome = run.outcome()
         finally:

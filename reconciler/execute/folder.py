@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from reconciler.execute.script import exports, quote, texts, working_directory
 from reconciler.model.execution import Job
+from reconciler.settings import OUTPUT_LIMIT
 
 KEPT_DAYS = 7
 """After this time a folder that nobody asked about is removed."""
@@ -25,8 +26,13 @@ def new_mark(job: Job) -> bytes:
     return b"\x1ereconciler/%d/%s/" % (job.execution_id, randomness.token_hex(8).encode())
 
 
-def begin_script(job: Job, secrets: Mapping[str, bytes], mark: bytes, trash: Sequence[int]) -> bytes:
-    """Start the job's command, or say that its folder is there already; afterwards remove ``trash``."""
+def begin_script(
+    job: Job, secrets: Mapping[str, bytes], mark: bytes, trash: Sequence[int], limit: int = OUTPUT_LIMIT
+) -> bytes:
+    """Start the job's command, or say that its folder is there already; afterwards remove ``trash``.
+
+    A run that takes longer than an instant is ended there once it has written more than ``limit`` bytes.
+    """
     spec = job.spec
     name, program = "command", b"/bin/sh"
     if spec.script is not None:
@@ -41,8 +47,8 @@ def begin_script(job: Job, secrets: Mapping[str, bytes], mark: bytes, trash: Seq
         b"r_id=%d r_mark=%s" % (job.execution_id, quote(mark)),
         b"r_dir=%s r_spec='%d %d %s'"
         % (quote(working_directory(job)), spec.timeout, spec.kill_grace, codes.encode()),
-        b"r_name=%s r_text=%s" % (quote(name), quote(spec.command or "")),
-        texts("follow.sh", "begin.sh"),
+        b"r_limit=%d r_name=%s r_text=%s" % (limit, quote(name), quote(spec.command or "")),
+        texts("follow.sh", "guard.sh", "sane.sh", "begin.sh"),
         # from here on the names belong to the command
         *exports(job, secrets),
         b"set -C",

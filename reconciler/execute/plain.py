@@ -20,6 +20,7 @@ from reconciler.execute.script import Root, start_script
 from reconciler.execute.script import mark as mark_of
 from reconciler.execute.verdict import Facts, Verdict, judge
 from reconciler.model.execution import Job, Outcome, Reason, Status
+from reconciler.settings import OUTPUT_LIMIT
 
 LINGER_SECONDS = 2.0
 """After the command's end: how long we wait in silence for streams that a background process holds open."""
@@ -29,7 +30,10 @@ LINGER_IN_ALL_SECONDS = 30.0
 
 @dataclass(slots=True)
 class PlainRun:
-    """One run. ``secrets`` are values by variable; ``archive`` takes the whole output."""
+    """One run. ``secrets`` are values by variable; ``archive`` takes the whole output.
+
+    It is ended where that is longer than ``limit`` (bytes).
+    """
 
     job: Job
     control: Control
@@ -37,6 +41,7 @@ class PlainRun:
     secrets: Mapping[str, bytes]
     clock: Clock
     archive: Archive | None = None
+    limit: int = OUTPUT_LIMIT
     _intakes: Intakes = field(init=False)
     _facts: Facts = field(default=Facts(), init=False)
     _started_at: datetime | None = field(default=None, init=False)
@@ -154,6 +159,9 @@ class PlainRun:
             self._facts = replace(self._facts, because="cancelled", why=self._why())
         elif self.clock.monotonic() >= self._deadline and shell.exit_code is None:
             self._facts = replace(self._facts, because="timed-out")
+        elif self._intakes.stdout.offset + self._intakes.stderr.offset > self.limit:
+            why = f"its output is longer than the limit of {self.limit} bytes"
+            self._facts = replace(self._facts, because="cancelled", why=why)
         else:
             return
         self._ending = EndingThread(self._end, shell.wake)

@@ -69,7 +69,7 @@ def start_script(job: Job, secrets: Mapping[str, bytes]) -> bytes:
         b"r_tree=" + quote(texts("proc.sh", "tree.sh")),
         b"r_parent=$PPID" if spec.run_as is not None else b"r_parent=",
         b"r_name=%s r_text=%s" % (quote(name), quote(text if interpreter else "")),
-        texts("start.sh"),
+        texts("sane.sh", "start.sh"),
         # from here on the names belong to the command
         b'set -- "$$" "${r_start:--}" "${r_session:--}" "$r_place"',
         b"unset " + _TEMPORARY,

@@ -1,6 +1,6 @@
 # Starts a durable run and waits for its end. Sent to a fresh sh on its stdin as part of one { … } group: in front
-# of it the assignments r_id r_mark r_dir r_spec r_name r_text and follow.sh, behind it the command's environment
-# and its start, then finish.sh.
+# of it the assignments r_id r_mark r_dir r_spec r_limit r_name r_text and follow.sh, guard.sh and sane.sh, behind it the
+# command's environment and its start, then finish.sh.
 #
 # Three shells: this one waits for the command, records its end and then passes its output on; the viewer does
 # nothing unless it is told that the run takes longer; the subshell below becomes the command.
@@ -49,7 +49,10 @@ printf '%s' "$r_text" >"$r_run/$r_name" && printf '%-14s\n' - >"$r_run/exit" && 
     : >"$r_run/out" && : >"$r_run/err" || r_undone "$r_run cannot be written, $r_no"
 exec 2>/dev/null
 (
-    read -r r_line <&5 || exit 1
+    read -r r_line <&5 || r_line=
+    # it takes longer, or nobody listens any more
+    r_guard </dev/null >/dev/null 3>&- 4>&- 5<&- &
+    [ -n "$r_line" ] || exit 1
     # from here on it passes everything on itself, and nobody ends it early
     trap '' TERM
     read -r r_pid r_x <"$r_run/pid" && r_follow 0 0 "$r_pid" && exit 7
@@ -59,6 +62,7 @@ r_viewer=$!
 (
     exec 2>&4 5<&-
     trap - HUP
+    r_sane
     unset CDPATH
     if [ -n "$r_dir" ]; then cd "$r_dir" || exit 1; else cd 2>/dev/null || cd /; fi
     read -r r_line </proc/self/stat

@@ -1,5 +1,5 @@
 # Starts a run whose life is tied to its connection. Sent to a fresh sh on its stdin as part of one { … } group:
-# in front of it the assignments r_id r_mark r_dir r_grace r_tree r_parent r_name r_text, behind it the
+# in front of it the assignments r_id r_mark r_dir r_grace r_tree r_parent r_name r_text and sane.sh, behind it the
 # exports, the acknowledgement and the command.
 
 # How we are told apart from a later process with our number: by the id in our own environment, where the
@@ -52,6 +52,7 @@ exec 3<&0 </dev/null
 )
 exec 3<&-
 
+r_sane
 unset CDPATH
 if [ -n "$r_dir" ]; then
     cd "$r_dir" || {
