@@ -52,9 +52,11 @@ class Delivery:
         self._pace = Pace()
         self._lease: Held | None = None
         self._error: str | None = None
+        self._unmarked: list[int] = []
 
     def step(self) -> float:
         """Send what is due. Raises the database's Temporary errors."""
+        self._mark()
         pause = self._pace.wait(self._clock.monotonic())
         if pause:
             return min(pause, LOOK_SECONDS)
@@ -90,7 +92,6 @@ class Delivery:
 
     def _deliver(self, rows: Sequence[Waiting], *, more: bool = False) -> bool:
         """Send them in one note, then mark them: whoever dies in between makes them come twice, never not."""
-        ids = [row.id for row in rows]
         with self._db.read() as connection:
             told = facts(connection, rows)
         if len(rows) == 1:
@@ -102,13 +103,20 @@ class Delivery:
         except (NotDelivered, SecretUnavailable) as error:
             self._failed(rows, error.message)
             return False
-        now = self._clock.now()
-        self._db.transact(lambda connection: outbox.delivered(connection, ids, now))
+        self._unmarked = [row.id for row in rows]
         self._pace.sent(self._clock.monotonic(), digest=len(rows) > 1)
         if self._error is not None:
             self._error = None
             log.warning("notifications reach %s again", self.name)
+        self._mark()
         return True
+
+    def _mark(self) -> None:
+        """Note what the target has. A database that is away just then is no reason to send it again."""
+        if self._unmarked:
+            ids, now = self._unmarked, self._clock.now()
+            self._db.transact(lambda connection: outbox.delivered(connection, ids, now))
+            self._unmarked = []
 
     def _failed(self, rows: Sequence[Waiting], error: str) -> None:
         now = self._clock.now()

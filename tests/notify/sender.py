@@ -6,15 +6,16 @@ import random
 import sys
 
 from reconciler.clock import SystemClock
-from reconciler.notify import delivery
+from reconciler.notify import delivery, pace
 from reconciler.notify.delivery import Delivery
 from reconciler.notify.webhook import Webhook
 from reconciler.store.engine import Database
 
 
 def main(url: str, webhook: str, owner: str) -> None:
-    """Deliver to the target ``ops``; a vanished process is missed after two seconds."""
+    """Deliver to the target ``ops``; a vanished process is missed after two seconds, a minute lasts one."""
     delivery.LEASE_SECONDS = 2.0
+    pace.MINUTE = 1.0
     clock = SystemClock()
     db = Database.open(url, clock)
     sender = Webhook(lambda: webhook, lambda: "s3cr3t", clock)

@@ -16,7 +16,7 @@ import pytest
 from sqlalchemy import select
 
 from reconciler.clock import SystemClock
-from reconciler.errors import NotDelivered, SecretUnavailable, SettingsInvalid
+from reconciler.errors import DatabaseUnavailable, NotDelivered, SecretUnavailable, SettingsInvalid
 from reconciler.notify.delivery import Delivery
 from reconciler.notify.note import Note
 from reconciler.notify.through_apprise import Apprise, require
@@ -75,14 +75,14 @@ def test_a_target_that_takes_nothing_is_tried_for_a_day_and_told_once(
     put(world.db, clock.now(), "a", "b")
     with caplog.at_level(logging.WARNING, "reconciler.notify"):
         tries = 0
-        for _ in range(24 * 60 + 30):
+        for _ in range(8 * 60 + 30):
             one.step()
-            clock.advance(60)
+            clock.advance(180)
         with world.db.read() as connection:
             rows = connection.execute(select(Outbox.attempts, Outbox.error, Outbox.given_up_at)).all()
-            (said,) = outbox.undelivered(connection, 1, clock.now() - timedelta(hours=1))
+            (said,) = outbox.undelivered(connection, 1, clock.now() - timedelta(hours=3))
     tries = [row.attempts for row in rows]
-    assert all(50 < count < 400 for count in tries), tries
+    assert all(30 < count < 400 for count in tries), tries
     assert all(row.given_up_at is not None and row.error == "it answered 500" for row in rows)
     assert (said.target, said.project, said.waiting, said.given_up) == ("ops", "shop", 0, 2)
     lines = [record.getMessage() for record in caplog.records]
@@ -102,14 +102,14 @@ def test_what_came_while_the_target_was_away_is_one_digest_when_it_is_back(world
     target = Memory()
     target.error = SecretUnavailable("the secret {env: X} is not there")
     one, clock = deliverer(world.db, world.clock, target), world.clock
-    for n in range(300):
-        put(world.db, clock.now(), f"t{n}")
+    for n in range(100):
+        put(world.db, clock.now(), f"t{n}", f"u{n}", f"v{n}")
         one.step()
-        clock.advance(10)
+        clock.advance(30)
     target.error = None
-    for _ in range(1200):
+    for _ in range(240):
         one.step()
-        clock.advance(1)
+        clock.advance(5)
     assert all(sent(world.db))
     assert len(target.notes) <= 12
     assert sum(note.data["events"]["failure"] if note.kind == "digest" else 1 for note in target.notes) == 300
@@ -170,6 +170,7 @@ def test_whoever_dies_between_sending_and_marking_makes_it_come_again_with_the_s
 
 
 @sqlite_only
+@pytest.mark.slow
 def test_a_receiver_gets_all_from_processes_that_are_killed_and_killed(
     db: Database, url: str, receiver: Receiver
 ) -> None:
@@ -177,13 +178,13 @@ def test_a_receiver_gets_all_from_processes_that_are_killed_and_killed(
     names = [f"t{n}" for n in range(40)]
     put(db, clock.now(), *names[:5])
     got: set[str] = set()
-    for turn in range(6):
+    for turn in range(4):
         words = [sys.executable, "-m", "tests.notify.sender", url, receiver.url, f"owner-{turn}"]
         with subprocess.Popen(words) as process:
             before = len(receiver.got)
             put(db, clock.now(), names[5 + turn])
             # killed at a moment after it sent something, or before
-            deadline = clock.monotonic() + 6
+            deadline = clock.monotonic() + 20
             while len(receiver.got) == before and clock.monotonic() < deadline:
                 clock.sleep(0.02)
             clock.sleep(seed.uniform(0, 0.05))
@@ -200,7 +201,7 @@ def test_a_receiver_gets_all_from_processes_that_are_killed_and_killed(
         got |= {item["task"] for item in told}
         for item in told:
             ids.setdefault(item["task"], set()).add(one["headers"]["webhook-id"])
-    assert got == set(names[:11])
+    assert got == set(names[:9])
 
 
 @sqlite_only
@@ -275,3 +276,22 @@ def test_a_url_without_apprise_is_a_clear_error(monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(SettingsInvalid, match="needs Apprise, which is not installed") as caught:
         require()
     assert caught.value.hint == "pip install 'reconciler[notify]', or use `webhook`"
+
+
+@sqlite_only
+def test_a_database_that_is_away_after_the_sending_makes_nothing_come_twice(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = Memory()
+    one = deliverer(world.db, world.clock, target)
+    put(world.db, world.clock.now(), "a")
+
+    def away(*_: object) -> None:
+        raise DatabaseUnavailable("the database is away")
+
+    with monkeypatch.context() as patch, pytest.raises(DatabaseUnavailable):
+        patch.setattr(outbox, "delivered", away)
+        one.step()
+    assert (len(target.notes), sent(world.db)) == (1, [False])
+    one.step()
+    assert (len(target.notes), sent(world.db)) == (1, [True])
