@@ -77,7 +77,8 @@ class Reloader:
         # first what may refuse, then what changes anything
         renew = renew_access(self._sources, fresh)
         notifying = None
-        if any(getattr(fresh, name) != getattr(self._settings, name) for name in _TOLD_BY):
+        differs = any(getattr(fresh, name) != getattr(self._settings, name) for name in _TOLD_BY)
+        if differs and self._service.notifies:
             notifying = bootstrap.notifying(self._db, fresh, self._clock, runtime)
         renew()
         if notifying is not None:

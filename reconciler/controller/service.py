@@ -91,6 +91,11 @@ class Service:
     def reconcilers(self) -> list[Reconciler]:
         return [kept.reconciler for kept in self._kept]
 
+    @property
+    def notifies(self) -> bool:
+        """Whether it tells people what happened."""
+        return self._notifying is not None
+
     def notify_by(self, notifying: Notifying) -> None:
         """From now on people are told this way; what is being sent ends first."""
         if self._notifying is not None:
