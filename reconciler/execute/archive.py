@@ -3,13 +3,48 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable
 
+from reconciler.clock import Clock
 from reconciler.errors import ReconcilerError
 from reconciler.execute.control import Archive, Stream
 from reconciler.model.execution import Job
 
 _log = logging.getLogger(__name__)
+
+
+REPEAT_SECONDS = 60.0
+"""A disk that is full fails every run's archive in the same words: those are said so often."""
+
+
+class ArchiveFaults:
+    """What went wrong with archives of this process, told without a line for each run."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._told: dict[str, float] = {}
+        self._untold: dict[str, int] = {}
+
+    def failed(self, execution_id: int, error: Exception) -> None:
+        """The output of that run is not, or not wholly, in the archive."""
+        ours = isinstance(error, ReconcilerError)
+        why = error.message if isinstance(error, ReconcilerError) else type(error).__name__
+        now = self._clock.monotonic()
+        with self._lock:
+            if now - self._told.get(why, float("-inf")) < REPEAT_SECONDS:
+                self._untold[why] = self._untold.get(why, 0) + 1
+                return
+            self._told = {kind: at for kind, at in self._told.items() if now - at < REPEAT_SECONDS} | {
+                why: now
+            }
+            others = self._untold.pop(why, 0)
+        # a thread of the run's own may say it, which knows nothing of whom it works for
+        extra = {"execution": str(execution_id)}
+        more = f" (nor those of {others} others since this was last said)" if others else ""
+        text = "the output of execution %d is not in the archive%s: %s"
+        _log.error(text, execution_id, more, why, extra=extra, exc_info=None if ours else error)
 
 
 class GuardedArchive:
@@ -18,7 +53,10 @@ class GuardedArchive:
     Whoever makes one calls `abandon` at the end, whatever has become of the run.
     """
 
-    def __init__(self, open_archive: Callable[[Job], Archive | None], job: Job) -> None:
+    def __init__(
+        self, open_archive: Callable[[Job], Archive | None], job: Job, faults: ArchiveFaults
+    ) -> None:
+        self._faults = faults
         self._execution = job.execution_id
         self._archive: Archive | None = None
         try:
@@ -54,13 +92,5 @@ class GuardedArchive:
             archive.abandon()
 
     def _break(self, error: Exception) -> None:
-        # a thread of the run's own may say it, which knows nothing of whom it works for
-        extra = {"execution": str(self._execution)}
-        if isinstance(error, ReconcilerError):
-            why = error.message
-            _log.error(
-                "the output of execution %d is not in the archive: %s", self._execution, why, extra=extra
-            )
-        else:
-            _log.exception("the output of execution %d is not in the archive", self._execution, extra=extra)
+        self._faults.failed(self._execution, error)
         self.abandon()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.clock import Clock
 from reconciler.errors import SecretUnavailable
-from reconciler.execute.archive import GuardedArchive
+from reconciler.execute.archive import ArchiveFaults, GuardedArchive
 from reconciler.execute.control import Archive, Control
 from reconciler.execute.durable import DurableRun
 from reconciler.execute.fault import Fault
@@ -54,6 +54,7 @@ class Executors:
         self._clock = clock
         self._environment = dict(os.environ if environment is None else environment)
         self._archive = archive
+        self._archive_faults = ArchiveFaults(clock)
         self._randomness = randomness or random.Random()
         self._secrets = SecretResolver(self._environment, settings.secrets_dir, settings.providers)
         self._local = LocalHost(self._environment)
@@ -146,7 +147,7 @@ class Executors:
                 )
         archive = None
         if job.spec.output.archive and self._archive is not None:
-            archive = GuardedArchive(self._archive, job)
+            archive = GuardedArchive(self._archive, job, self._archive_faults)
         try:
             if job.server.spec.durable:
                 return self._run_durable(job, control, host, secrets, archive)

@@ -13,12 +13,14 @@ import pytest
 
 from reconciler.errors import ArchiveUnavailable
 from reconciler.execute import executors as module
+from reconciler.execute.archive import ArchiveFaults
 from reconciler.execute.control import Control, Stream
 from reconciler.execute.executors import Executors
 from reconciler.model.enums import Connection
 from reconciler.model.execution import Job, Reason, Status
 from reconciler.settings import Settings
 from tests.execute.support import CLOCK, Listener, executors, local_hop, make_job, plain_hop, running
+from tests.services.clock import FakeClock
 
 
 def test_local_runs_need_leave_from_the_settings() -> None:
@@ -112,9 +114,8 @@ def test_the_archive_gets_the_whole_masked_output_and_its_failure_fails_no_run(
     if breaks:
         assert outcome.archive is None
         assert folder.abandoned is (breaks != "open")
-        assert [record.message for record in caplog.records] == [
-            f"the output of execution {job.execution_id} is not in the archive"
-        ]
+        (message,) = [record.message for record in caplog.records]
+        assert message.startswith(f"the output of execution {job.execution_id} is not in the archive: ")
     else:
         assert outcome.archive == "file:///archive/1"
         assert not folder.abandoned
@@ -133,6 +134,26 @@ def test_an_archive_that_says_why_is_one_line_in_the_log(caplog: pytest.LogCaptu
     assert caplog.records[0].message == (
         f"the output of execution {job.execution_id} is not in the archive: "
         "the archive /a cannot be written: No space left on device"
+    )
+
+
+def test_a_full_disk_is_not_told_for_every_run(
+    caplog: pytest.LogCaptureFixture, fake_clock: FakeClock
+) -> None:
+    faults = ArchiveFaults(fake_clock)
+    full, gone = ArchiveUnavailable("No space left on device"), ArchiveUnavailable("no such bucket")
+    for number in range(5):
+        faults.failed(number, full)
+    faults.failed(5, gone)
+    assert [record.message for record in caplog.records] == [
+        "the output of execution 0 is not in the archive: No space left on device",
+        "the output of execution 5 is not in the archive: no such bucket",
+    ]
+    fake_clock.advance(61)
+    faults.failed(6, full)
+    assert caplog.records[-1].message == (
+        "the output of execution 6 is not in the archive (nor those of 4 others since this was last said): "
+        "No space left on device"
     )
 
 
