@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 from yaml._yaml import CParser
@@ -27,6 +28,8 @@ MAX_DOCUMENTS = 25_000
 _ANCHOR = re.compile(rb"&[0-9A-Za-z_-]")
 _NEVER_BEFORE_AN_ANCHOR = re.compile(rb"[0-9A-Za-z_&>]")
 # libyaml compares each %TAG line with all others: 100,000 of them take 13 s
+_DOCUMENT = re.compile(rb"^---(?=[ \t\r\n]|\Z)", re.MULTILINE)
+"""Begins a document wherever it stands, even inside a text."""
 _TAG_DIRECTIVE = re.compile(rb"^%TAG\b", re.MULTILINE)
 
 
@@ -97,22 +100,27 @@ def documents(data: bytes) -> Iterator[Node]:
     if directive:
         index = len(data[: directive.start()].decode("utf-8", "replace"))
         raise LimitExceeded("yaml-tag", "%TAG directives are not supported", "remove the line", index)
+    if data.count(b"\n---") > MAX_DOCUMENTS:
+        # nothing of such a file counts, so no document of it needs to be read
+        excess = next(islice(_DOCUMENT.finditer(data), MAX_DOCUMENTS, None), None)
+        if excess:
+            raise _too_many(len(data[: excess.start()].decode("utf-8", "replace")))
     composer = _Composer(data)
     aliases = _may_have_anchors(data)
     number_of_documents = 0
     while (node := _next(composer)) is not None:
         number_of_documents += 1
         if number_of_documents > MAX_DOCUMENTS:
-            raise LimitExceeded(
-                "too-many-documents",
-                f"a file has at most {MAX_DOCUMENTS:,} documents",
-                "spread them over several files",
-                _index(node),
-            )
+            raise _too_many(_index(node))
         if aliases:
             _check_expansion(node)
         yield node
         del node
+
+
+def _too_many(index: int) -> LimitExceeded:
+    message = f"a file has at most {MAX_DOCUMENTS:,} documents"
+    return LimitExceeded("too-many-documents", message, "spread them over several files", index)
 
 
 def _next(composer: _Composer) -> Node | None:
