@@ -24,6 +24,7 @@ from reconciler.dispatch.durable import survives_owner
 from reconciler.dispatch.leases import LEASE_SECONDS, RENEW_SECONDS, Keeper
 from reconciler.dispatch.scheduler import REPLACED_BY
 from reconciler.dispatch.taker import Taken, Taker
+from reconciler.dispatch.unproven import Unproven
 from reconciler.errors import Temporary
 from reconciler.execute.control import Control, Executor
 from reconciler.model.execution import Job, Outcome, Reason, State, Status, Trigger, state_of
@@ -59,6 +60,7 @@ class Executing:
         dependents: Dependents,
         signals: Signals,
         live: LiveOutput,
+        unproven: Unproven,
         *,
         workers: int,
         chase: bool,
@@ -78,7 +80,7 @@ class Executing:
         self._writer: Writer | None = None
         self.runs = Runs()
         self._following = Following(dependents, executor, clock, outage, self._inserted)
-        self._inquest = Inquest(executor, clock, outage, self._found)
+        self._inquest = Inquest(unproven, executor, clock, outage, self._found)
         self._pool = Pool(workers, self._execute, self.wake, clock)
         self._answering: set[int] = set()
         self._take_loop = Loop("take", self._take, clock, outage)
@@ -140,7 +142,6 @@ class Executing:
     def recorded(self, recorded: list[Recorded]) -> None:
         """These ends are in the database: their leases are gone and their places free."""
         for item in recorded:
-            self._inquest.recorded(item)
             run = self.runs.remove(item.job.execution_id)
             self._following.recorded(item, run)
             self._announce_end(item, None if run is None else run.taken.commit)
@@ -316,6 +317,7 @@ class Executing:
             # its other runs were left until one has shown that the host is there
             self._answering.add(run.taken.server_id)
             self.wake()
+            self._inquest.answered(run.taken.server_id)
         assert self._writer is not None
         self._writer.started(job, at)
         self._announcer.tell(

@@ -2,59 +2,60 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
+from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 
 from reconciler.clock import Clock
 from reconciler.controller.loop import Loop
 from reconciler.controller.outage import Outage
-from reconciler.dispatch.durable import survives_owner
+from reconciler.dispatch.unproven import Silent, Unproven
+from reconciler.errors import Temporary
 from reconciler.execute.control import Control, Executor
 from reconciler.model.execution import Job, Outcome, Reason
-from reconciler.record.batch import Recorded
 
 ASK_SECONDS = 60.0
 """Between two questions about one run."""
-LOOK_SECONDS = 5.0
-MOST = 500
-"""Runs remembered; those of a process that ends are asked about no more."""
-
-
-@dataclass(slots=True)
-class _Case:
-    job: Job
-    asked_at: float
+STEP_SECONDS = 30.0
+"""After so long a step leaves the rest to the next one."""
+PATIENCE_SECONDS = 900.0
+"""An overdue run that is found alive is ended, and may take its grace for that."""
 
 
 class Inquest:
-    """One loop; ``ended`` gets what was found. What it knows is this process's own runs."""
+    """One loop; ``ended`` gets what was found. What is open is in the database, so any process goes on."""
 
     def __init__(
-        self, executor: Executor, clock: Clock, outage: Outage, ended: Callable[[Job, Outcome], None]
+        self,
+        unproven: Unproven,
+        executor: Executor,
+        clock: Clock,
+        outage: Outage,
+        ended: Callable[[Job, Outcome], None],
     ) -> None:
+        self._unproven = unproven
         self._executor = executor
         self._clock = clock
         self._ended = ended
         self._lock = threading.Lock()
-        self._cases: dict[int, _Case] = {}
         self._control: Control | None = None
-        self._loop = Loop("inquest", self._step, clock, outage)
+        self._queue: deque[Silent] = deque()
+        self._silent: set[int] = set()
+        """Servers that did not answer when they were asked last."""
+        self._told: set[int] = set()
+        """Runs whose ends are on their way into the database."""
+        self._look_at = float("-inf")
+        self._loop = Loop("inquest", self._step, clock, outage, patience=PATIENCE_SECONDS)
 
     def start(self) -> None:
         self._loop.start()
 
-    def recorded(self, item: Recorded) -> None:
-        """An end is in the database. Never waits."""
-        job, outcome = item.job, item.outcome
-        if outcome.reason is not Reason.UNREACHABLE or outcome.started_at is None:
-            return
-        if not survives_owner(job.server.spec):
-            return
-        with self._lock:
-            if len(self._cases) < MOST and job.execution_id not in self._cases:
-                known = replace(job, started_at=outcome.started_at, start_sent=True)
-                self._cases[job.execution_id] = _Case(known, self._clock.monotonic())
+    def answered(self, server_id: int) -> None:
+        """This server answers: ask it now. Never waits."""
+        if server_id in self._silent:
+            self._look_at = float("-inf")
+            self._loop.wake()
 
     def stop(self, seconds: float) -> None:
         """Ask no more."""
@@ -65,26 +66,35 @@ class Inquest:
             control.let_go()
         if self._loop.ident is not None:
             self._loop.join(seconds)
+        with contextlib.suppress(Temporary):
+            self._unproven.leave()
 
     def _step(self) -> float:
-        now = self._clock.monotonic()
-        with self._lock:
-            due = [case for case in self._cases.values() if now - case.asked_at >= ASK_SECONDS]
-        for case in due:
-            if self._loop.ending:
-                break
-            self._ask(case)
-        return LOOK_SECONDS
+        begun = self._clock.monotonic()
+        if begun >= self._look_at:
+            self._look_at = begun + ASK_SECONDS
+            found = self._unproven.look()
+            self._queue = deque(item for item in found if item.job.execution_id not in self._told)
+            self._told &= {item.job.execution_id for item in found}
+            self._silent = set()
+        while self._queue and not self._loop.ending:
+            if self._clock.monotonic() - begun > STEP_SECONDS:
+                return 0.0
+            item = self._queue.popleft()
+            # one question, the newest, shows whether the host is there
+            if item.server_id not in self._silent:
+                self._ask(item)
+        return max(0.0, self._look_at - self._clock.monotonic())
 
-    def _ask(self, case: _Case) -> None:
+    def _ask(self, item: Silent) -> None:
         control = Control()
         with self._lock:
             self._control = control
-        outcome = self._executor.run(case.job, control)
-        case.asked_at = self._clock.monotonic()
-        if control.released.is_set() or outcome.reason is Reason.UNREACHABLE:
+        outcome = self._executor.run(item.job, control)
+        if control.released.is_set():
             return
-        with self._lock:
-            self._cases.pop(case.job.execution_id, None)
-        if outcome.proven:
-            self._ended(case.job, outcome)
+        if outcome.reason is Reason.UNREACHABLE:
+            self._silent.add(item.server_id)
+        elif outcome.proven:
+            self._told.add(item.job.execution_id)
+            self._ended(item.job, outcome)

@@ -28,6 +28,7 @@ from reconciler.dispatch.machine import machine_name
 from reconciler.dispatch.reaper import Reaper
 from reconciler.dispatch.scheduler import Scheduler
 from reconciler.dispatch.taker import Taker
+from reconciler.dispatch.unproven import Unproven
 from reconciler.errors import Temporary
 from reconciler.execute.control import Executor
 from reconciler.record.ledger import DatabaseLedger
@@ -254,6 +255,7 @@ class Runtime:
             Dependents(self._db, self._clock, self._ids),
             self._signals,
             LiveOutput(self._db, self._clock, self.outage),
+            Unproven(self._db, self._clock, self.owner),
             workers=self._settings.workers,
             chase=not self._schedule,
             barred=self._holding.held,

@@ -213,7 +213,13 @@ class _Found:
 
 def _taken(candidate: Candidate, until: float) -> Taken:
     row = candidate.row
-    job = Job(
+    return Taken(job_of(candidate), row.server_id, row.project_id, row.trigger, until, row.commit)
+
+
+def job_of(candidate: Candidate) -> Job:
+    """The execution as an executor gets it."""
+    row = candidate.row
+    return Job(
         execution_id=row.id,
         task_id=row.task_id,
         project=row.project,
@@ -227,4 +233,3 @@ def _taken(candidate: Candidate, until: float) -> Taken:
         started_at=row.started_at,
         start_sent=row.start_sent,
     )
-    return Taken(job, row.server_id, row.project_id, row.trigger, until, row.commit)

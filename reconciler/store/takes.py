@@ -246,6 +246,14 @@ _NEXT_PAGE = _page(
 _THESE = _page(and_(_DUE_AND_WAITING, _ROW.id.in_(bindparam("ids", expanding=True))), "FORCE INDEX (PRIMARY)")
 
 
+_BY_ID = _page(_ROW.id.in_(bindparam("ids", expanding=True)), "FORCE INDEX (PRIMARY)")
+
+
+def rows_of(connection: Connection, ids: Collection[int]) -> list[WaitingRow]:
+    """These executions, whatever their state, with all that attaching to them needs."""
+    return _waiting_rows(connection, _BY_ID, {"rows": len(ids), "ids": sorted(ids)}) if ids else []
+
+
 def _waiting_row(row: list[Any], times: wire.Moments) -> WaitingRow:
     return WaitingRow(
         id=row[0],

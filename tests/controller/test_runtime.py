@@ -15,7 +15,7 @@ from reconciler.dispatch.manual import cancel_executions, request_runs
 from reconciler.execute.control import Control
 from reconciler.model.execution import Reason, State
 from reconciler.store import leases
-from reconciler.store.ids import ExecutionIds
+from reconciler.store.ids import ExecutionIds, first_id_at
 from reconciler.store.tables import Task
 from tests.controller.conftest import Start, eventually
 from tests.controller.executors import Patient, Quick
@@ -245,7 +245,6 @@ def test_a_proven_end_found_later_replaces_unreachable(
     fleet: Fleet, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("reconciler.controller.inquest.ASK_SECONDS", 0.1)
-    monkeypatch.setattr("reconciler.controller.inquest.LOOK_SECONDS", 0.1)
     fleet.task(due=soon(), schedule="@every 1h")
     silent = Quick(reason=Reason.UNREACHABLE)
     start(silent)
@@ -259,6 +258,49 @@ def test_a_proven_end_found_later_replaces_unreachable(
     asked = len(silent.jobs)
     CLOCK.sleep(0.5)
     assert len(silent.jobs) == asked
+
+
+def test_what_a_host_never_told_is_asked_by_the_next_process_too(fleet: Fleet, start: Start) -> None:
+    fleet.server("plain", durable=False)
+    fleet.server("web-1")
+    fleet.server("web-2")
+    tasks = {
+        name: fleet.task(name, server, due=None)
+        for name, server in (("a", "web-1"), ("b", "web-2"), ("c", "web-2"), ("d", "plain"))
+    }
+    begun = CLOCK.now().replace(microsecond=0) - timedelta(hours=3)
+    silent = {"status": 2, "reason": "unreachable", "started_at": begun, "start_sent_at": begun}
+    ids = {name: first_id_at(begun) + number for number, name in enumerate(tasks)}
+    for name, task in tasks.items():
+        fleet.execution(task, ids[name], finished_at=begun, **silent)
+    # hosts have forgotten what is older; and this one never began
+    old = begun - timedelta(days=7)
+    fleet.execution(tasks["a"], first_id_at(old), scheduled_for=old, finished_at=old, **silent)
+    fleet.execution(tasks["a"], ids["d"] + 1, finished_at=begun, status=2, reason="unreachable")
+    first, second = Quick(), Quick()
+    start(first)
+    eventually(lambda: fleet.states() == {"completed": 3, "unreachable": 3})
+    # the newest come first, and only one process asks
+    start(second)
+    assert [job.execution_id for job in first.jobs] == [ids["c"], ids["b"], ids["a"]]
+    assert {job.started_at for job in first.jobs} == {begun}
+    assert second.jobs == []
+
+
+def test_a_server_that_did_not_answer_is_asked_once_a_round(fleet: Fleet, start: Start) -> None:
+    begun = CLOCK.now().replace(microsecond=0) - timedelta(hours=3)
+    silent = {"status": 2, "reason": "unreachable", "started_at": begun, "start_sent_at": begun}
+    for number, task in enumerate(fleet.tasks(["a", "b", "c"], due=None)):
+        fleet.execution(task, first_id_at(begun) + number, finished_at=begun, **silent)
+    executor = Quick(reason=Reason.UNREACHABLE)
+    start(executor)
+    eventually(lambda: executor.jobs)
+    CLOCK.sleep(0.3)
+    assert len(executor.jobs) == 1
+    # a run that reaches the server is reason enough to ask again
+    executor.reason = Reason.COMPLETED
+    fleet.execution(fleet.task("d", due=None), first_id_at(CLOCK.now()))
+    eventually(lambda: fleet.states() == {"completed": 4})
 
 
 def test_without_finishing_waiting_rows_stay_for_others(fleet: Fleet, start: Start) -> None:

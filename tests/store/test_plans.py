@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -20,15 +20,17 @@ from reconciler.model.execution import State
 from reconciler.store.claims import due_tasks, next_due, open_slots
 from reconciler.store.engine import Database
 from reconciler.store.executions import last_executions, last_of_server, list_executions
-from reconciler.store.held import lapsed
+from reconciler.store.held import lapsed, stranded
 from reconciler.store.pages import ExecutionFilter
 from reconciler.store.schema import upgrade
 from reconciler.store.strips import last_states
 from reconciler.store.takes import any_waiting, glance, running_on, waiting
+from reconciler.store.unproven import unreachable_since
 from tests.services.clock import START
 from tests.store.conftest import DIALECTS
 
 SERVERS, TASKS, RUNS = 20, 1000, 8
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 NOW = "'2026-03-01 12:00:00'"
 DIGITS = f"(SELECT 0 n {' '.join(f'UNION ALL SELECT {digit}' for digit in range(1, 10))})"
 COUNTED = f"(SELECT a.n + 10 * b.n + 100 * c.n AS n FROM {DIGITS} a, {DIGITS} b, {DIGITS} c)"
@@ -189,6 +191,24 @@ def test_the_reaper_reads_only_what_has_lapsed(filled: Database) -> None:
     assert seen.index("task_executions") == {"ix_task_executions_lease_until"}
     assert "filesort" not in seen.extra
     assert seen.read <= 25 + 5
+
+
+def test_local_runs_that_wait_for_their_machine_are_found_among_what_has_lapsed(filled: Database) -> None:
+    seen = watch(filled, lambda connection: stranded(filled, connection))
+    assert seen.result == []
+    assert seen.index("task_executions") == {"ix_task_executions_lease_until"}
+    assert seen.read <= 25 + 5
+
+
+def test_what_silent_hosts_never_told_is_found_among_the_newest_failed(filled: Database) -> None:
+    seen = watch(filled, lambda connection: unreachable_since(connection, EPOCH, 10))
+    assert seen.result == []
+    (plan,) = seen.plans
+    assert plan["task_executions"]["key"] == "ix_task_executions_status_id"
+    # what is left of them is sorted, they are not
+    assert "filesort" not in str(plan["task_executions"])
+    # the failed ones alone, twice: from their index, and for their reasons
+    assert seen.read <= TASKS // 97 * RUNS * 3 + 20
 
 
 def test_the_last_runs_of_a_task_are_read_from_the_end_of_its_index(filled: Database) -> None:
