@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from bisect import bisect_right
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -36,7 +36,6 @@ _CYCLE_DAYS = (_CYCLE[1] - _CYCLE[0]).days
 _WEEK = datetime(2001, 1, 1, tzinfo=UTC), datetime(2001, 1, 8, tzinfo=UTC)
 _WEEK_SECONDS = 7 * 86_400
 _YEAR = timedelta(days=365)
-_TICK = timedelta(microseconds=1)
 _MANY = 5 * MINUTES
 """Slots in 24 hours above which minutes are counted instead of slots walked."""
 
@@ -106,6 +105,7 @@ class Timetable:
         self._now = now
         self._minute = now.replace(second=0, microsecond=0)
         self._fires: dict[tuple[Schedule, str, Dst, _Windows], tuple[datetime, ...]] = {}
+        self._open: dict[Forbidden, list[datetime]] = {}
         self._per_day: dict[tuple[Schedule, _Windows], float] = {}
         self._dst: dict[tuple[Schedule, str, Dst], tuple[tuple[datetime, str], ...]] = {}
         self._days: dict[tuple[Schedule, str, Dst, int, _Windows], tuple[tuple[int, int], ...]] = {}
@@ -177,19 +177,42 @@ class Timetable:
 
     def _share(self, timing: Timing) -> float:
         """The part of the coming year's slots that no calendar forbids."""
-        forbidden, shift = timing.forbidden, timing.jitter
-        if forbidden is None:
+        if timing.forbidden is None:
             return 1
-        ranges = [(self._now, self._now + _YEAR), *forbidden.open_between(self._now, self._now + _YEAR)]
-        total, *left = (
-            timing.schedule.count_between(start - shift, end - shift, timing.zone, timing.dst)
-            for start, end in ranges
-        )
-        return sum(left) / total if total else 1
+        schedule, rule, shift = timing.schedule, (timing.zone, timing.dst), timing.jitter
+        start, end = self._now - shift, self._now + _YEAR - shift
+        total = schedule.count_between(start, end, *rule)
+        edges = self._edges(timing.forbidden)
+        if total <= 4 * len(edges):
+            # an odd number of edges behind it: it lies between the beginning and the end of an open time
+            left = sum(bisect_right(edges, slot + shift) % 2 for slot in schedule.between(start, end, *rule))
+        else:
+            left = sum(
+                schedule.count_between(low - shift, high - shift, *rule)
+                for low, high in zip(edges[::2], edges[1::2], strict=True)
+            )
+        return left / total if total else 1
+
+    def _edges(self, forbidden: Forbidden) -> list[datetime]:
+        """Beginning, end, beginning … of the times in the coming year that are not forbidden."""
+        found = self._open.get(forbidden)
+        if found is None:
+            ranges = forbidden.open_between(self._now, self._now + _YEAR)
+            found = self._open[forbidden] = [edge for both in ranges for edge in both]
+        return found
 
     def _slots(self, timing: Timing) -> tuple[datetime, ...]:
         if timing.forbidden is not None:
-            return tuple(islice(_allowed(timing, self._now, self._now + FAR), FIRES))
+            allowed = allowed_slots(
+                timing.schedule,
+                timing.zone,
+                timing.dst,
+                timing.jitter,
+                timing.forbidden,
+                self._now,
+                self._now + FAR,
+            )
+            return tuple(islice(allowed, FIRES))
         slots: list[datetime] = []
         at: datetime | None = self._now
         while at is not None and len(slots) < FIRES:
@@ -224,8 +247,13 @@ class Timetable:
         if found is None:
             if timing.forbidden is not None:
                 # in its own zone, because the windows have theirs
-                allowed = _allowed(timing, _WEEK[0] - timing.jitter - _TICK, _WEEK[1])
-                found = tuple(int((slot - _WEEK[0]).total_seconds()) for slot in allowed)
+                found = tuple(
+                    int((slot - _WEEK[0]).total_seconds())
+                    for low, high in timing.forbidden.open_between(*_WEEK)
+                    for slot in schedule.between(
+                        low - timing.jitter, high - timing.jitter, timing.zone, timing.dst
+                    )
+                )
             elif isinstance(schedule, EverySchedule):
                 found = tuple(range(0, _WEEK_SECONDS, schedule.seconds))
             else:
@@ -233,13 +261,6 @@ class Timetable:
                 found = tuple(int((slot - _WEEK[0]).total_seconds()) for slot in slots)
             self._weeks[key] = found
         return found
-
-
-def _allowed(timing: Timing, after: datetime, until: datetime) -> Iterator[datetime]:
-    assert timing.forbidden is not None
-    return allowed_slots(
-        timing.schedule, timing.zone, timing.dst, timing.jitter, timing.forbidden, after, until
-    )
 
 
 def overlaps(week: tuple[int, ...], seconds: float, concurrency: Concurrency) -> int:

@@ -17,10 +17,11 @@ from reconciler.model.zone import zone
 from reconciler.report.times import local_rfc3339
 from reconciler.report.timing import Timing, timing_of
 from reconciler.schedule.base import Note
-from reconciler.schedule.forbidden import FAR
+from reconciler.schedule.forbidden import FAR, allowed_slots
 from reconciler.store.views import SuspensionView, TaskView
 
 HOUR = timedelta(hours=1)
+_TICK = timedelta(microseconds=1)
 _FOREVER = datetime(9998, 1, 1, tzinfo=UTC)
 
 
@@ -119,8 +120,18 @@ def held(task: TaskView) -> Held | None:
     found = None if forbidden is None else forbidden.at(task.next_run)
     if plan is None or forbidden is None or found is None:
         return None
-    fire = next(plan.fires(found.until, task.next_run + FAR), None)
-    return Held(forbidden.words(found), None if fire is None else fire.at)
+    timing = plan.timing
+    slots = allowed_slots(
+        timing.schedule,
+        timing.zone,
+        timing.dst,
+        timing.jitter,
+        forbidden,
+        found.until - timing.jitter - _TICK,
+        task.next_run + FAR,
+    )
+    slot = next(slots, None)
+    return Held(forbidden.words(found), None if slot is None else slot + timing.jitter)
 
 
 def timeline(planned: Iterable[Planned], start: datetime, end: datetime) -> Iterator[Fire]:

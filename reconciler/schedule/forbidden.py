@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -19,6 +20,9 @@ from reconciler.schedule.zones import EPOCH
 FAR = timedelta(days=3653)
 """How far the end of a forbidden time is looked for."""
 
+PATIENCE = 370
+"""More than the nights of a year."""
+
 _BLOCK = timedelta(days=32)
 _TICK = timedelta(microseconds=1)
 
@@ -32,7 +36,7 @@ class Forbidden:
     def __init__(self, calendars: Sequence[Calendar]) -> None:
         self._calendars = tuple(calendars)
         self._zones = {calendar.name: calendar.timezone for calendar in calendars}
-        self._blocks: dict[int, list[Denied]] = {}
+        self._blocks: dict[int, tuple[list[Denied], list[datetime]]] = {}
 
     def between(self, start: datetime, end: datetime) -> list[Denied]:
         """The forbidden times in ``start <= at < end``, cut to these, in order, none overlapping another."""
@@ -70,7 +74,7 @@ class Forbidden:
             begins = EPOCH + number * _BLOCK
             if begins >= end:
                 break
-            for item in self._of(number):
+            for item in self._of(number)[0]:
                 if item.since > at:
                     yield at, min(item.since, end)
                 at = max(at, item.until)
@@ -92,16 +96,18 @@ class Forbidden:
     def _from(self, start: datetime) -> Iterator[Denied]:
         """From the one that ends after ``start`` on, cut at the edges of months; looks ``FAR`` ahead."""
         first = _block(start)
-        for number in range(first, _block(start + FAR) + 2):
-            for item in self._of(number):
-                if item.until > start:
-                    yield item
+        items, ends = self._of(first)
+        yield from items[bisect_right(ends, start) :]
+        for number in range(first + 1, _block(start + FAR) + 2):
+            yield from self._of(number)[0]
 
-    def _of(self, number: int) -> list[Denied]:
+    def _of(self, number: int) -> tuple[list[Denied], list[datetime]]:
+        """A month's forbidden times, and their ends."""
         found = self._blocks.get(number)
         if found is None:
             begins = EPOCH + number * _BLOCK
-            found = self._blocks[number] = denied(self._calendars, begins, begins + _BLOCK)
+            items = denied(self._calendars, begins, begins + _BLOCK)
+            found = self._blocks[number] = items, [item.until for item in items]
         return found
 
 
@@ -120,9 +126,21 @@ def allowed_slots(
     after: datetime,
     until: datetime,
 ) -> Iterator[datetime]:
-    """The slots after ``after`` that are due before ``until`` and not in a forbidden time, oldest first."""
-    for low, high in forbidden.open_between(after + jitter + _TICK, until):
-        yield from schedule.between(low - jitter, high - jitter, place, dst)
+    """The slots after ``after`` that are due before ``until`` and not in a forbidden time, oldest first.
+
+    Gives up after ``PATIENCE`` forbidden times in a row that have slots: so long nothing runs anyway.
+    """
+    at, refused = after, 0
+    while refused < PATIENCE:
+        slot = schedule.next_after(at, place, dst)
+        if slot is None or slot + jitter >= until:
+            return
+        found = forbidden.at(slot + jitter)
+        if found is None:
+            yield slot
+            at, refused = slot, 0
+        else:
+            at, refused = max(slot, found.until - jitter - _TICK), refused + 1
 
 
 def _block(instant: datetime) -> int:
