@@ -30,6 +30,7 @@ missing() { # what is missing, one package a line
       command -v git >/dev/null || echo git
       command -v sudo >/dev/null || echo sudo
       command -v busybox >/dev/null || echo busybox
+      command -v faketime >/dev/null || echo faketime
       command -v openssl >/dev/null || echo openssl
       # Ubuntu's package of that name only fetches one from its own store
       { command -v chromium || command -v chromium-browser || command -v google-chrome; } >/dev/null || echo chromium

@@ -27,6 +27,7 @@ class Notifying:
     ) -> None:
         self._clock = clock
         self._parts: list[Observer | Delivery] = [observer, *deliveries]
+        self._outage = outage
         self._loops = [Loop("observe", observer.step, clock, outage)]
         self._loops += [Loop(f"notify {one.name}", one.step, clock, outage) for one in deliveries]
 
@@ -43,6 +44,6 @@ class Notifying:
         for loop, part in zip(self._loops, self._parts, strict=True):
             if loop.ident is not None:
                 loop.join(max(0.0, deadline - self._clock.monotonic()))
-            if not loop.is_alive():
+            if not loop.is_alive() and not self._outage.present:
                 with suppress(Temporary):
                     part.resign()

@@ -386,6 +386,9 @@ class Runtime:
     def _leave(self) -> None:
         """Hand back what never began, and be gone for the others at once."""
         executing = self._executing
+        if self.outage.present:
+            log.warning("leaving the database's leases to end by themselves: it does not answer")
+            return
         try:
             self.keeper.leave(*(([], []) if executing is None else executing.held()))
         except Temporary as error:

@@ -121,8 +121,10 @@ class Service:
         for kept in self._kept:
             kept.loop.join(_PASS_SECONDS)
         for kept in self._kept:
-            with suppress(Temporary):
-                kept.reconciler.resign()
+            # of a database that hangs each word would cost seconds, and leases end by themselves
+            if not self.runtime.outage.present:
+                with suppress(Temporary):
+                    kept.reconciler.resign()
         recorded = self.runtime.stop(seconds, finish=finish)
         if self._notifying is not None:
             self._notifying.stop()
@@ -131,7 +133,7 @@ class Service:
 
     def _publish_last(self) -> None:
         """The page says how everything ended."""
-        if self.publisher is None or self._publishing is None:
+        if self.publisher is None or self._publishing is None or self.runtime.outage.present:
             return
         self._publishing.end()
         self._publishing.join(_PASS_SECONDS)
