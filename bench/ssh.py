@@ -103,6 +103,22 @@ def fabric(sshd: QuietSshd) -> Engine:
     return lambda count: spread(one, count)
 
 
+def parallel_ssh(sshd: QuietSshd) -> Engine:
+    """It shares no connection between commands at once: it keeps 20, and runs each command on all."""
+    from pssh.clients import ParallelSSHClient
+
+    way = {"user": sshd.user, "port": sshd.port, "pkey": str(sshd.client_key)}
+    client = ParallelSSHClient([sshd.host] * PARALLEL, pool_size=PARALLEL, **way)
+
+    def run(count: int) -> None:
+        for _ in range(count // PARALLEL):
+            output = client.run_command("true")
+            client.join(output)
+            assert all(one.exit_code == 0 for one in output)
+
+    return run
+
+
 def ansible(sshd: QuietSshd, module: str) -> Engine:
     hosts = sshd.folder / "hosts"
     name = f"ansible_host={sshd.host} ansible_port={sshd.port} ansible_user={sshd.user}"
@@ -143,6 +159,10 @@ def measure(rounds: int, runs: int, connections: int) -> dict[str, Any]:
             engines["fabric"] = (fabric(sshd), runs)
         else:
             missing.append("fabric")
+        if importlib.util.find_spec("pssh") is not None:
+            engines["parallel-ssh"] = (parallel_ssh(sshd), runs)
+        else:
+            missing.append("parallel-ssh")
         for module in ("raw", "shell"):
             if shutil.which("ansible") is not None:
                 engines[f"ansible {module}"] = (ansible(sshd, module), 2 * PARALLEL)
