@@ -49,11 +49,6 @@ class LiveState:
     progress: int
     fields: dict[str, str]
 
-    @property
-    def open(self) -> bool:
-        """Whether it waits or runs."""
-        return self.progress < 2
-
 
 class Signals(Protocol):
     """None of these waits for Redis, and none raises."""

@@ -31,7 +31,9 @@ log = logging.getLogger("reconciler.cache")
 TTL_SECONDS = 86_400
 """Of a HASH: a task that has not run for a day is asked of the database."""
 OPEN_TTL_SECONDS = 15
-"""Of one that says waiting or running: as long as a lease, and whoever runs it says so again before that."""
+"""Of one that says running: as long as a lease, and whoever runs it says so again before that."""
+WAITING_TTL_SECONDS = 5
+"""Of one that says waiting: nobody says so again, and after a flush it may come later than its run's end."""
 LINGER = 0.01
 """Seconds that states and messages may wait for others; wake-ups do not wait."""
 LOOK_SECONDS = 1.0
@@ -269,7 +271,7 @@ class Writer(threading.Thread):
             for state in some:
                 words = _pairs({**state.fields, "writtenAt": now})
                 key = self._place.state_key(state.task_id)
-                ttl = OPEN_TTL_SECONDS if state.open else TTL_SECONDS
+                ttl = _TTLS.get(state.progress, TTL_SECONDS)
                 pipe.eval(_WRITE_STATE, 1, key, _stamp(state), ttl, *words)
             if not self._judge(pipe.execute(raise_on_error=False)):
                 with self._lock:
@@ -333,7 +335,9 @@ class Writer(threading.Thread):
         self._judge([head, there], part="reads")
         if isinstance(head, Exception) or not there:
             # not ours, or emptied; or nothing is scheduled, then a rebuild reads and writes nothing
-            self._wants_times = True
+            with self._lock:
+                # one may have been brought since we looked
+                self._wants_times = self._all_times is None
         elif head and (at := _moment(head[0][1])) is not None:
             self._next_due(at)
 
@@ -345,6 +349,9 @@ class Writer(threading.Thread):
             return True
         self._health.failed(part, unavailable(self._place.shown, refused))
         return False
+
+
+_TTLS = {0: WAITING_TTL_SECONDS, 1: OPEN_TTL_SECONDS}
 
 
 def _stamp(state: LiveState) -> str:
