@@ -202,7 +202,7 @@ def test_a_cut_during_a_run_is_lost_and_the_host_ends_what_ran(
 ) -> None:
     proxy = tcp_proxy(quiet_sshd.port)
     with running(quiet_sshd.folder) as some:
-        hop = ssh_hop(quiet_sshd, port=proxy.port)
+        hop = ssh_hop(quiet_sshd, port=proxy.port, durable=False)
         background = Background(some, make_job(hop, "setsid sleep 300 & echo ready; wait", killGrace="1s"))
         background.listener.until(b"ready\n")
         proxy.cut()
@@ -224,7 +224,7 @@ def test_a_cut_at_any_point_is_an_outcome(
     proxy = tcp_proxy(quiet_sshd.port)
     proxy.cut_after(bytes_through)
     with running(quiet_sshd.folder) as some:
-        outcome = some.run(make_job(ssh_hop(quiet_sshd, port=proxy.port), "yes"), Control())
+        outcome = some.run(make_job(ssh_hop(quiet_sshd, port=proxy.port, durable=False), "yes"), Control())
     assert outcome.reason in (Reason.LOST, Reason.UNREACHABLE)
     assert (outcome.started_at is None) or outcome.reason is Reason.LOST
 
@@ -252,7 +252,7 @@ def test_a_connection_that_falls_silent_is_given_up(
     monkeypatch.setattr(transport_module, "KEEPALIVE_SECONDS", 1)
     proxy = tcp_proxy(quiet_sshd.port)
     with running(quiet_sshd.folder) as some:
-        hop = ssh_hop(quiet_sshd, port=proxy.port)
+        hop = ssh_hop(quiet_sshd, port=proxy.port, durable=False)
         background = Background(some, make_job(hop, "echo ready; sleep 300"))
         background.listener.until(b"ready\n")
         # a quiet run alone is no silence: the host answers our questions
@@ -340,7 +340,10 @@ def test_a_run_ends_also_where_nobody_else_can_come_in(
 
     with running(quiet_sshd.folder) as some:
         job = make_job(
-            ssh_hop(quiet_sshd), "echo ready; setsid sleep 300 & sleep 301", timeout="1s", killGrace="1s"
+            ssh_hop(quiet_sshd, durable=False),
+            "echo ready; setsid sleep 300 & sleep 301",
+            timeout="1s",
+            killGrace="1s",
         )
         monkeypatch.setattr(Connection, "open_shell_now", no_shell)
         outcome = some.run(job, Control())
@@ -352,7 +355,9 @@ def test_a_run_ends_also_where_nobody_else_can_come_in(
 def test_closing_ends_all_connections(quiet_sshd: QuietSshd, tcp_proxy: Callable[[int], TcpProxy]) -> None:
     proxy = tcp_proxy(quiet_sshd.port)
     with running(quiet_sshd.folder) as some:
-        background = Background(some, make_job(ssh_hop(quiet_sshd, port=proxy.port), "echo ready; sleep 300"))
+        background = Background(
+            some, make_job(ssh_hop(quiet_sshd, port=proxy.port, durable=False), "echo ready; sleep 300")
+        )
         background.listener.until(b"ready\n")
         some.close()
         outcome = background.outcome()

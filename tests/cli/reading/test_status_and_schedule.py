@@ -75,14 +75,6 @@ def test_lateness_is_a_setting(
     assert reconciler("status", "-o", "json").json["summary"]["overdue"] == 0
 
 
-@pytest.mark.parametrize("words", [["-o", "junit"], ["-o", "html"], ["--write-to", "status.md"]])
-def test_what_comes_later_is_refused_by_name(world: World, reconciler: Command, words: list[str]) -> None:
-    said = reconciler("status", *words)
-    assert said.code == 64
-    assert "not supported yet" in said.err
-    assert not Path("status.md").exists()
-
-
 def test_an_empty_sqlite_file_is_created_and_its_status_is_empty(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
