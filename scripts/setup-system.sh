@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Install what is missing on this machine:   scripts/setup-system.sh python|services|demo
 #   python     Python 3.11 or newer that can make virtual environments
-#   services   the binaries that tests start on private ports: MariaDB, Redis, sshd, ssh, git; sudo, busybox, a browser
+#   services   the binaries that tests start on private ports: MariaDB, Redis, sshd, ssh, git; sudo, busybox, faketime, a browser
 #   demo       what the quickstart's commands call: openssl
 # By apt, as root or with sudo. Installs only what is missing, removes nothing and starts no service. Where it
 # cannot, it says what to install: fatal for `python` and in CI, else tests skip what is not there, by name.

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 
 from reconciler.cache.signals import Kind, Signals
 from reconciler.clock import Clock
+from reconciler.controller.endings import events_of_end
 from reconciler.controller.events import Announcer, Event, EventKind
 from reconciler.controller.following import Following
 from reconciler.controller.inquest import Inquest
@@ -27,7 +28,7 @@ from reconciler.dispatch.taker import Taken, Taker
 from reconciler.dispatch.unproven import Unproven
 from reconciler.errors import Temporary
 from reconciler.execute.control import Control, Executor
-from reconciler.model.execution import Job, Outcome, Reason, State, Status, Trigger, state_of
+from reconciler.model.execution import Job, Outcome, Reason, State, Status, Trigger
 from reconciler.record.batch import Recorded
 from reconciler.record.writer import Writer
 from reconciler.report.reachable import NO_CONTACT
@@ -144,7 +145,9 @@ class Executing:
         for item in recorded:
             run = self.runs.remove(item.job.execution_id)
             self._following.recorded(item, run)
-            self._announce_end(item, None if run is None else run.taken.commit)
+            if self._announcer.heard:
+                for event in events_of_end(item, None if run is None else run.taken.commit):
+                    self._announcer.tell(event)
         self.wake()
 
     # -- ending ---------------------------------------------------------------------------------
@@ -367,46 +370,3 @@ class Executing:
             run = self.runs.get(execution_id)
             if run is not None and run.executing:
                 run.control.cancel("a newer run replaces it" if by == REPLACED_BY else f"{by} asked for it")
-
-    # -- telling --------------------------------------------------------------------------------
-
-    def _announce_end(self, item: Recorded, commit: str | None) -> None:
-        job, outcome = item.job, item.outcome
-        self._announcer.tell(
-            Event(
-                EventKind.ENDED,
-                job.execution_id,
-                job.task_id,
-                job.task,
-                job.server.name,
-                outcome.finished_at,
-                attempt=job.attempt,
-                state=state_of(outcome.status, started=True),
-                reason=outcome.reason,
-                exit_code=outcome.exit_code,
-                seconds=_seconds(outcome),
-                message=outcome.message,
-                project=job.project,
-                commit=commit,
-            )
-        )
-        if item.retry_at is not None:
-            self._announcer.tell(
-                Event(
-                    EventKind.RETRYING,
-                    job.execution_id,
-                    job.task_id,
-                    job.task,
-                    job.server.name,
-                    item.retry_at,
-                    attempt=job.attempt + 1,
-                    project=job.project,
-                    commit=commit,
-                )
-            )
-
-
-def _seconds(outcome: Outcome) -> float | None:
-    if outcome.started_at is None:
-        return None
-    return (outcome.finished_at - outcome.started_at).total_seconds()

@@ -11,7 +11,7 @@ from reconciler.model.execution import Hop, Reason, Status, Trigger
 from reconciler.model.server import ServerSpec
 from reconciler.model.task import TaskSpec
 from reconciler.schedule.concurrency import OpenSlot, OpenState, goes_first, has_room, may_start
-from reconciler.store import claims, takes
+from reconciler.store import claims, server_rows, takes
 from reconciler.store.engine import Connection
 from reconciler.store.specs import SpecSpoilt, whole_task_spec
 from reconciler.store.takes import WaitingRow
@@ -168,7 +168,7 @@ def _disabled(row: WaitingRow) -> bool:
 def _specs(row: WaitingRow) -> tuple[TaskSpec, ServerSpec]:
     task = row.task_columns
     spec = whole_task_spec(task.command, task.cron_expr, task.timezone, task.status, task.rest)
-    return spec, takes.server_spec_of(row.server_columns)
+    return spec, server_rows.server_spec_of(row.server_columns)
 
 
 def _with_jumps(connection: Connection, candidates: list[Candidate], dead: list[Dead]) -> list[Candidate]:
@@ -190,9 +190,9 @@ def _hops(connection: Connection, candidates: Sequence[Candidate]) -> dict[str, 
     for _ in range(MAX_JUMPS):
         if not wanted:
             break
-        for name, columns in takes.servers_named(connection, wanted).items():
+        for name, columns in server_rows.servers_named(connection, wanted).items():
             try:
-                hops[name] = Hop(name, takes.server_spec_of(columns))
+                hops[name] = Hop(name, server_rows.server_spec_of(columns))
             except SpecSpoilt:
                 continue
         jumps = {plain_name(hop.spec.jump) for hop in hops.values() if hop.spec.jump}

@@ -15,7 +15,7 @@ from reconciler.model.enums import Connection as Reach
 from reconciler.model.execution import Reason, State, Status, Trigger, state_of
 from reconciler.model.task import TaskSpec
 from reconciler.schedule.concurrency import admit
-from reconciler.store import claims, requests, takes
+from reconciler.store import claims, requests, server_rows
 from reconciler.store.addresses import AddressedTask, parse_address, resolve_one_task
 from reconciler.store.claims import NewExecution
 from reconciler.store.engine import Connection, Database
@@ -119,7 +119,7 @@ def _check_workers(db: Database, connection: Connection, rows: Sequence[AskedTas
         return
     for row in rows:
         try:
-            spec = takes.server_spec_of(row.server)
+            spec = server_rows.server_spec_of(row.server)
         except SpecSpoilt:
             continue  # taking it will say what is wrong
         if spec.connection is Reach.LOCAL:

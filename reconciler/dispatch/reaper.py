@@ -10,7 +10,7 @@ from reconciler.clock import Clock
 from reconciler.dispatch.durable import survives_owner
 from reconciler.dispatch.leases import LEASE_SECONDS, WORKER_PREFIX
 from reconciler.model.execution import Reason
-from reconciler.store import ends, held, live, takes
+from reconciler.store import ends, held, live, server_rows
 from reconciler.store.engine import Connection, Database
 from reconciler.store.held import Lapsed, Stranded
 
@@ -53,7 +53,9 @@ class Reaper:
             found = held.lapsed(self._db, connection, BATCH)
             durable = {
                 name
-                for name, spec in takes.server_specs(connection, {row.server_id for row in found}).items()
+                for name, spec in server_rows.server_specs(
+                    connection, {row.server_id for row in found}
+                ).items()
                 if survives_owner(spec)
             }
         stranded = self._end_stranded()

@@ -9,7 +9,7 @@ from reconciler.dispatch.routes import route_to
 from reconciler.errors import NotFound
 from reconciler.execute.doctor import Subject
 from reconciler.model.execution import Hop
-from reconciler.store import fleet, takes
+from reconciler.store import fleet, server_rows
 from reconciler.store.engine import Database
 from reconciler.store.specs import SpecSpoilt
 
@@ -24,7 +24,7 @@ def subjects(db: Database, names: Sequence[str] = ()) -> list[Subject]:
     problems: dict[str, str] = {}
     for columns in servers.values():
         try:
-            hops[columns.name] = Hop(columns.name, takes.server_spec_of(columns))
+            hops[columns.name] = Hop(columns.name, server_rows.server_spec_of(columns))
         except SpecSpoilt as error:
             problems[columns.name] = f"its row holds no valid spec: {error}"
     found = []

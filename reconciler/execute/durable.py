@@ -18,7 +18,7 @@ from reconciler.execute.fault import Fault
 from reconciler.execute.folder import attach_script, begin_script, end_run_script, new_mark
 from reconciler.execute.host import Host, Shell
 from reconciler.execute.intake import Intakes
-from reconciler.execute.verdict import Found, Verdict, judge_found, noted, start_failed
+from reconciler.execute.verdict import Found, Verdict, judge_found, noted, silent, start_failed
 from reconciler.model.execution import Job, Outcome, Reason, Status
 from reconciler.model.task import TaskSpec
 from reconciler.settings import OUTPUT_LIMIT
@@ -129,7 +129,7 @@ class DurableRun:
                 if not self.starts:
                     return self._not_begun(fault)
                 if self._given_up():
-                    return self._silent(fault.message)
+                    return silent(self._known, fault.message)
                 self._rest()
                 continue
             if word == "ended" and self._found is not None:
@@ -159,7 +159,7 @@ class DurableRun:
             start = False
             if word != "exists":
                 if self._given_up():
-                    return self._silent("the connection to it broke off")
+                    return silent(self._known, "the connection to it broke off")
                 self._rest()
 
     def _one_shell(self, start: bool) -> str:
@@ -396,8 +396,3 @@ class DurableRun:
             return start_failed(said)
         message = "the host knows nothing of this run any more: its folder is gone"
         return Verdict(Status.FAILED, Reason.LOST, message=message)
-
-    def _silent(self, why: str) -> Verdict:
-        what = "it ran" if self._known else "its start was sent"
-        message = f"{what}, and then the host did not answer until its timeout: {why}"
-        return Verdict(Status.FAILED, Reason.UNREACHABLE, message=message)

@@ -106,6 +106,13 @@ def start_failed(said: str) -> Verdict:
     return Verdict(Status.FAILED, Reason.START_FAILED, message=message)
 
 
+def silent(known: bool, why: str) -> Verdict:
+    """The host said nothing until the run's timeout; ``known``: it had acknowledged the start."""
+    what = "it ran" if known else "its start was sent"
+    message = f"{what}, and then the host did not answer until its timeout: {why}"
+    return Verdict(Status.FAILED, Reason.UNREACHABLE, message=message)
+
+
 def judge(facts: Facts, spec: TaskSpec) -> Verdict:
     """The verdict on a plain run. A run that finished before anything was done to it keeps its exit code."""
     ended_by_us = facts.because is not None and not _finished_by_itself(facts)

@@ -9,8 +9,8 @@ from collections.abc import Collection
 from sqlalchemy import Connection, Text, select, type_coerce
 
 from reconciler.store.bulk import chunks
+from reconciler.store.server_rows import SERVER_SPEC, ServerColumns
 from reconciler.store.tables import Server, Task
-from reconciler.store.takes import SERVER_SPEC, ServerColumns
 
 
 def live_servers(connection: Connection) -> dict[int, ServerColumns]:

@@ -9,8 +9,8 @@ from datetime import datetime
 from sqlalchemy import Connection, Text, select, type_coerce, update
 
 from reconciler.model.execution import Reason, Status
+from reconciler.store.server_rows import SERVER_SPEC, ServerColumns
 from reconciler.store.tables import Execution, Server, Task
-from reconciler.store.takes import SERVER_SPEC, ServerColumns
 
 _ROW = Execution.__table__.c
 _TASK = Task.__table__.c

@@ -8,7 +8,6 @@ runs.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -29,14 +28,13 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError
 
 from reconciler.model.execution import Reason, Status, Trigger
-from reconciler.model.server import ServerSpec
 from reconciler.store import wire
 from reconciler.store.bulk import chunks, number_list, sql_time
 from reconciler.store.claims import DUE_INDEX, OPEN_INDEX
 from reconciler.store.engine import Database
 from reconciler.store.faults import is_duplicate
 from reconciler.store.leases import COUNTER
-from reconciler.store.specs import SpecSpoilt, whole_server_spec
+from reconciler.store.server_rows import SERVER_SPEC, ServerColumns
 from reconciler.store.tables import Execution, Lease, Project, Revision, Server, Task
 
 LOCK = "takes"
@@ -55,19 +53,6 @@ class TaskColumns:
     command: str
     cron_expr: str | None
     timezone: str
-    status: int
-    rest: str
-
-
-@dataclass(frozen=True, slots=True)
-class ServerColumns:
-    """What makes a server's spec, as stored; ``rest`` is the text of the column ``spec``."""
-
-    name: str
-    host: str
-    port: int
-    username: str | None
-    environment: str
     status: int
     rest: str
 
@@ -179,15 +164,6 @@ _DUE_AND_WAITING = and_(
     or_(_ROW.machine.is_(None), _ROW.machine == bindparam("machine")),
 )
 _ANY = select(_ROW.id).with_hint(Execution, WAITING_INDEX, "mysql").where(_DUE_AND_WAITING).limit(1)
-SERVER_SPEC = (
-    _SERVER.name,
-    _SERVER.host,
-    _SERVER.port,
-    _SERVER.username,
-    _SERVER.environment,
-    _SERVER.status,
-    type_coerce(_SERVER.spec, Text),
-)
 
 
 def _page(condition: ColumnElement[bool], index: str = WAITING_INDEX) -> Select[Any]:
@@ -395,29 +371,3 @@ def close_waiting(
             .values(status=status, reason=reason, finished_at=now, error=message)
         ).rowcount
     return closed
-
-
-def servers_named(connection: Connection, names: Collection[str]) -> dict[str, ServerColumns]:
-    """Live servers by name: the hops on the way to others."""
-    rows = connection.execute(
-        select(*SERVER_SPEC).where(_SERVER.name.in_(sorted(names)), _SERVER.deleted_at.is_(None))
-    )
-    return {row[0]: ServerColumns(*row) for row in rows}
-
-
-def server_specs(connection: Connection, ids: Collection[int]) -> dict[int, ServerSpec]:
-    """The specs of servers by id; those that hold no valid one are absent."""
-    found: dict[int, ServerSpec] = {}
-    for key, *columns in connection.execute(
-        select(_SERVER.id, *SERVER_SPEC).where(_SERVER.id.in_(sorted(ids)))
-    ):
-        with suppress(SpecSpoilt):
-            found[key] = server_spec_of(ServerColumns(*columns))
-    return found
-
-
-def server_spec_of(server: ServerColumns) -> ServerSpec:
-    """The spec that a server's columns say; raises SpecSpoilt."""
-    return whole_server_spec(
-        server.host, server.port, server.username, server.environment, server.status, server.rest
-    )
