@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from reconciler.cli.common import count_argument, duration_argument, parse_labels, settings_of
@@ -60,24 +59,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("-o", "--output", choices=("table", "json"), default="table")
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What was asked for, with the moment that relative times are counted from."""
-
-    kind: str
-    names: list[str]
-    labels: dict[str, str]
-    server: str | None
-    project: str | None
-    state: State | None
-    since: datetime | None
-    deleted: bool
-    limit: int
-    after: str | None
-    now: datetime
-    late_after: timedelta
-
-
 def run(args: argparse.Namespace, console: Console) -> int:
     """Print a page."""
     for name, kinds in _FITS.items():
@@ -94,7 +75,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
 
     settings = settings_of(args)
     now = SystemClock().now()
-    request = Request(
+    request = listings.Request(
         kind=args.kind,
         names=args.names,
         labels=parse_labels(args.label),
@@ -108,7 +89,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
         now=now,
         late_after=timedelta(seconds=settings.late_after),
     )
-    pages: dict[str, Callable[[Connection, Request], Any]] = {
+    pages: dict[str, Callable[[Connection, listings.Request], Any]] = {
         "servers": listings.servers,
         "tasks": listings.tasks,
         "executions": listings.executions,

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from datetime import datetime, timedelta
+from typing import Any
 
 from reconciler.cli.console import Console
 from reconciler.cli.tables import print_items, print_table
 from reconciler.errors import NotFound, UsageError
+from reconciler.model.execution import State
 from reconciler.report import shapes
 from reconciler.report.build import judge_projects, judge_servers, judge_tasks
 from reconciler.report.layout import Cell, Column
@@ -37,8 +39,23 @@ from reconciler.store.addresses import (
 from reconciler.store.pages import ExecutionFilter
 from reconciler.store.views import Connection, ExecutionView, Page
 
-if TYPE_CHECKING:
-    from reconciler.cli.get import Request
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What was asked for, with the moment that relative times are counted from."""
+
+    kind: str
+    names: list[str]
+    labels: dict[str, str]
+    server: str | None
+    project: str | None
+    state: State | None
+    since: datetime | None
+    deleted: bool
+    limit: int
+    after: str | None
+    now: datetime
+    late_after: timedelta
 
 
 @dataclass(frozen=True, slots=True)
