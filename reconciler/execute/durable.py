@@ -46,7 +46,8 @@ class DurableRun:
     """One run. ``secrets`` are values by variable; ``archive`` takes the whole output.
 
     ``trash`` are folders of recorded runs in the same place, which the start takes along to be removed.
-    The host ends a run whose output is longer than ``limit`` (bytes).
+    The host ends a run whose output is longer than ``limit`` (bytes). ``withheld``: why secrets are missing;
+    the run is then attached to, never started, and nothing of its output is kept.
     """
 
     job: Job
@@ -57,6 +58,7 @@ class DurableRun:
     archive: Archive | None = None
     trash: Sequence[int] = ()
     limit: int = OUTPUT_LIMIT
+    withheld: str | None = None
     starts: int = field(default=0, init=False)
     """How many starts were sent, by whomever, as far as we know."""
     answered: bool = field(default=False, init=False)
@@ -82,7 +84,9 @@ class DurableRun:
 
     def __post_init__(self) -> None:
         self._spec = self.job.spec
-        self._intakes = Intakes(self.job, b"", self.secrets, self.control, self.archive, self._notice_line)
+        self._intakes = Intakes(
+            self.job, b"", self.secrets, self.control, self.archive, self._notice_line, self.withheld
+        )
         self._started_at = self.job.started_at
         self._known = self.job.started_at is not None
         self.starts = int(self.job.start_sent or self._known)
@@ -149,6 +153,8 @@ class DurableRun:
                     return self._unknown(said)
                 if self.control.cancelled.is_set():
                     return self._not_begun(Fault(Reason.CANCELLED, ""))
+                if self.withheld is not None:
+                    return Verdict(Status.FAILED, Reason.START_FAILED, message=self.withheld)
                 start = True
                 continue
             if word == "closed" and not self._known:

@@ -30,8 +30,17 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+SECRETS_SECONDS = 30.0
+"""How long a run that may be going on waits for its secrets: as long as for its host."""
+SECRETS_PAUSE = 2.0
+
 HostHeard = Callable[[str, Reason | None, str], None]
 """A server's name, why it was not entered (None: it was), and that in words."""
+
+
+def begun(job: Job) -> bool:
+    """Whether an earlier owner's start may have reached the host."""
+    return job.start_sent or job.started_at is not None
 
 
 class Executors:
@@ -77,6 +86,7 @@ class Executors:
         try:
             return self._run(job, control)
         except Fault as fault:
+            self._keep(job)
             return self._failed(job, fault.reason, fault.message)
         except Exception as error:
             _log.exception("execution %d ended by a bug in reconciler", job.execution_id)
@@ -88,7 +98,7 @@ class Executors:
                 self._running.pop(job.execution_id, None)
 
     def recorded(self, job: Job) -> None:
-        """See `Executor.recorded`: plain runs keep nothing on their host.
+        """See `Executor.recorded`: plain runs keep nothing on their host, nor those that never began there.
 
         Where a start may still be under way somewhere, the folder stays until it is swept: it is what makes
         that start attach instead of starting anew.
@@ -132,11 +142,7 @@ class Executors:
 
     def _run(self, job: Job, control: Control) -> Outcome:
         host = self._host(job, control)
-        try:
-            secrets = {name: self._secrets.resolve(source) for name, source in job.spec.secrets.items()}
-        except SecretUnavailable as error:
-            hint = f" ({error.hint})" if error.hint else ""
-            raise Fault(Reason.START_FAILED, f"{error.message}{hint}") from None
+        secrets, withheld = self._resolved(job, control)
         for name, value in secrets.items():
             if not maskable(value):
                 _log.warning(
@@ -150,32 +156,65 @@ class Executors:
             archive = GuardedArchive(self._archive, job, self._archive_faults)
         try:
             if job.server.spec.durable:
-                return self._run_durable(job, control, host, secrets, archive)
+                return self._run_durable(job, control, host, secrets, withheld, archive)
             limit = self._settings.output_limit
             return PlainRun(job, control, host, secrets, self._clock, archive, limit).outcome()
         finally:
             if archive is not None:
                 archive.abandon()
 
+    def _resolved(self, job: Job, control: Control) -> tuple[dict[str, bytes], str | None]:
+        """The values of its secrets, and why there are none.
+
+        A run that does not start without them fails. One that may be going on already is no less so because
+        this process does not know a secret: it is given time to come back, then followed without its output,
+        which could not be masked.
+        """
+        deadline = self._clock.monotonic() + SECRETS_SECONDS
+        while True:
+            try:
+                return {
+                    name: self._secrets.resolve(source) for name, source in job.spec.secrets.items()
+                }, None
+            except SecretUnavailable as error:
+                why = f"{error.message} ({error.hint})" if error.hint else error.message
+            if not (job.server.spec.durable and begun(job)):
+                raise Fault(Reason.START_FAILED, why)
+            left = deadline - self._clock.monotonic()
+            if left <= 0 or control.cancelled.is_set() or control.released.is_set():
+                return {}, why
+            with control.waiting(control.released, True):
+                self._clock.wait(control.released, min(left, SECRETS_PAUSE))
+
     def _run_durable(
-        self, job: Job, control: Control, host: Host, secrets: Mapping[str, bytes], archive: Archive | None
+        self,
+        job: Job,
+        control: Control,
+        host: Host,
+        secrets: Mapping[str, bytes],
+        withheld: str | None,
+        archive: Archive | None,
     ) -> Outcome:
         trash = self._trash.take(job)
         limit = self._settings.output_limit
-        run = DurableRun(job, control, host, secrets, self._clock, archive, trash, limit)
+        run = DurableRun(job, control, host, secrets, self._clock, archive, trash, limit, withheld)
         try:
             outcome = run.outcome()
         finally:
             if trash and not run.answered:
                 self._trash.put_back(job, trash)
-        if run.starts > 1 or not outcome.proven:
-            with self._lock:
-                self._kept.add(job.execution_id)
+        if run.starts != 1 or not outcome.proven or withheld is not None:
+            self._keep(job)
         return outcome
+
+    def _keep(self, job: Job) -> None:
+        """There is no folder of it on its host, or it has to stay."""
+        with self._lock:
+            self._kept.add(job.execution_id)
 
     def _host(self, job: Job, control: Control) -> Host:
         if job.server.spec.connection is Connection.LOCAL:
-            if not self._settings.allow_local:
+            if not (self._settings.allow_local or begun(job)):
                 raise Fault(
                     Reason.START_FAILED,
                     f"server {job.server.name} has `connection: local`, which is not allowed here; "

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
+from functools import partial
 
 from reconciler.execute.capture import Capture
 from reconciler.execute.control import Archive, Control, Stream
-from reconciler.execute.mask import Masker, mask
+from reconciler.execute.mask import Masker, Withholder, mask
 from reconciler.execute.verdict import Verdict
 from reconciler.model.execution import CapturedStream, Job, Outcome
 
@@ -34,10 +35,11 @@ class Intake:
         control: Control,
         archive: Archive | None,
         on_line: Callable[[list[bytes]], None],
+        withheld: bool = False,
     ) -> None:
         self._stream: Stream = stream
         self._mark = mark
-        self._masker = Masker(secrets)
+        self._masker = Withholder() if withheld else Masker(secrets)
         self._capture = Capture(max_bytes)
         self._control = control
         self._archive = archive
@@ -122,7 +124,10 @@ class Intake:
 
 
 class Intakes:
-    """Both streams of one run. ``on_line`` gets the stream and the words of each line of ours."""
+    """Both streams of one run. ``on_line`` gets the stream and the words of each line of ours.
+
+    ``withheld`` says why none of the output may be kept, which the record then tells; None: it may.
+    """
 
     def __init__(
         self,
@@ -132,16 +137,17 @@ class Intakes:
         control: Control,
         archive: Archive | None,
         on_line: Callable[[Stream, list[bytes]], None],
+        withheld: str | None = None,
     ) -> None:
         self._job = job
+        self._withheld = withheld
         self._secrets = tuple(secrets.values())
         self._archive = archive
 
         def intake(stream: Stream) -> Intake:
             limit = job.spec.output.max_bytes
-            return Intake(
-                stream, mark, self._secrets, limit, control, archive, lambda words: on_line(stream, words)
-            )
+            told = partial(on_line, stream)
+            return Intake(stream, mark, self._secrets, limit, control, archive, told, withheld is not None)
 
         self.stdout = intake("stdout")
         self.stderr = intake("stderr")
@@ -168,6 +174,11 @@ class Intakes:
     def outcome(self, verdict: Verdict, started_at: datetime | None, finished_at: datetime) -> Outcome:
         """Both streams are at their ends: what is recorded of the run."""
         stdout, stderr = self.stdout.finish(), self.stderr.finish()
+        message = None if verdict.message is None else mask(verdict.message, self._secrets)
+        if self._withheld is not None and self._withheld != message:
+            message = "; ".join(
+                [*([message] if message else []), f"its output is not kept: {self._withheld}"]
+            )
         return Outcome(
             execution_id=self._job.execution_id,
             status=verdict.status,
@@ -177,6 +188,6 @@ class Intakes:
             exit_code=verdict.exit_code,
             stdout=stdout,
             stderr=stderr,
-            message=None if verdict.message is None else mask(verdict.message, self._secrets),
+            message=message,
             archive=None if self._archive is None else self._archive.finish(),
         )

@@ -32,6 +32,18 @@ def needles(secrets: Iterable[bytes]) -> tuple[bytes, ...]:
     return tuple(sorted(found, key=lambda needle: (-len(needle), needle)))
 
 
+class Withholder:
+    """Stands in for a `Masker` where a secret's value is not known: nothing of the stream is passed on."""
+
+    __slots__ = ()
+
+    def feed(self, _data: bytes) -> bytes:
+        return b""
+
+    def flush(self) -> bytes:
+        return b""
+
+
 class Masker:
     """One stream's masker. `feed` holds back what may be the beginning of a secret, `flush` gives the rest.
 

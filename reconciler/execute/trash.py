@@ -23,6 +23,8 @@ SWEEP_SECONDS = 86_400.0
 """How often one process looks for forgotten folders in one place, the first time with its first removals."""
 TIDY_SECONDS = 20.0
 """How long one place may take."""
+LONGEST_SECONDS = 3600.0
+"""A place that cannot be reached is tried again after twice as long each time, up to this."""
 LEFT = 2000
 """More of one place are left to the sweep: its host does not answer."""
 
@@ -41,6 +43,9 @@ class _Heap:
     ids: list[int] = field(default_factory=list)
     since: float = 0.0
     swept_at: float = float("-inf")
+    pause: float = QUIET_SECONDS
+    told: bool = False
+    """That it cannot be reached stands in the log."""
 
 
 class Trash:
@@ -91,25 +96,27 @@ class Trash:
 
     def _keep(self) -> None:
         while not self._clock.wait(self._stop, LOOK_SECONDS):
-            self._tidy(self._clock.monotonic() - QUIET_SECONDS)
+            self._tidy(self._clock.monotonic())
         self._tidy(float("inf"))
 
-    def _tidy(self, since: float) -> None:
+    def _tidy(self, now: float) -> None:
         with self._lock:
-            due = [heap for heap in self._heaps.values() if heap.ids and heap.since <= since]
+            due = [heap for heap in self._heaps.values() if heap.ids and heap.since + heap.pause <= now]
         for heap in due:
             with self._lock:
                 ids, heap.ids = heap.ids, []
             now = self._clock.monotonic()
             sweep = now - heap.swept_at >= SWEEP_SECONDS and not self._stop.is_set()
-            if self._remove(heap.job, ids, sweep):
+            if self._remove(heap, ids, sweep):
                 heap.swept_at = now if sweep else heap.swept_at
+                heap.pause, heap.told = QUIET_SECONDS, False
             else:
                 self.put_back(heap.job, tuple(ids))
                 with self._lock:
-                    heap.since = now
+                    heap.since, heap.pause = now, min(2 * heap.pause, LONGEST_SECONDS)
 
-    def _remove(self, job: Job, ids: list[int], sweep: bool) -> bool:
+    def _remove(self, heap: _Heap, ids: list[int], sweep: bool) -> bool:
+        job = heap.job
         given_up = threading.Event()
         timer = threading.Timer(TIDY_SECONDS, given_up.set)
         timer.daemon = True
@@ -122,7 +129,10 @@ class Trash:
                     shell.receive(1.0)
                 return shell.drained
         except Fault as fault:
-            _log.info("folders of %d runs on %s stay for now: %s", len(ids), job.server.name, fault.message)
+            if not heap.told:
+                heap.told = True
+                what = "the folder of 1 run" if len(ids) == 1 else f"the folders of {len(ids)} runs"
+                _log.info("%s on %s cannot be removed yet: %s", what, job.server.name, fault.message)
             return False
         finally:
             timer.cancel()
