@@ -35,7 +35,7 @@ def explanation_text(found: Explanation, paint: Paint = plain) -> Iterator[str]:
         + paint(printable(word), style)
     )
     yield ""
-    yield f"  {printable(_sentence(said.message))}"
+    yield f"  {printable(_sentence(said.message, _names(found)))}"
     if said.hint is not None:
         yield f"  {printable(_sentence(said.hint))}"
     if found.note is not None:
@@ -52,8 +52,15 @@ def explanation_text(found: Explanation, paint: Paint = plain) -> Iterator[str]:
     yield from _coming(found, paint)
 
 
-def _sentence(text: str) -> str:
-    begun = text if text.startswith("`") else text[:1].upper() + text[1:]
+def _names(found: Explanation) -> tuple[str, ...]:
+    """Who and what a sentence may begin with: they are written as they are."""
+    after = found.task.document["spec"].get("after")
+    names = after if isinstance(after, list) else []
+    return tuple(filter(None, [*map(str, names), *(run.requested_by for run in found.runs)]))
+
+
+def _sentence(text: str, names: tuple[str, ...] = ()) -> str:
+    begun = text if text.startswith(("`", *names)) else text[:1].upper() + text[1:]
     return begun if begun.endswith((".", "!", "?")) else begun + "."
 
 

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.model.instant import rfc3339
+from reconciler.report.explain_text import _sentence
 from reconciler.report.spec_text import spec_lines
 from reconciler.report.times import brief_span, local_rfc3339, relative, span, wall, zone_or_utc
 
@@ -96,3 +97,9 @@ def test_a_script_is_shown_as_a_block() -> None:
         'after: [a, "b c"]',
     ]
     assert json.loads('"8080"') == "8080"
+
+
+def test_a_sentence_begins_with_a_name_as_it_is_written() -> None:
+    assert _sentence("root@vm asked for it", ("root@vm",)) == "root@vm asked for it."
+    assert _sentence("extract had succeeded", ("extract",)) == "extract had succeeded."
+    assert _sentence("the slot came due!", ("root@vm",)) == "The slot came due!"
