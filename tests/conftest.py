@@ -26,6 +26,7 @@ from tests.services.fixtures import (
     start_sshd,
     tcp_proxy,
 )
+from tests.services.prepared import cache_folder
 
 __all__ = [
     "browser",
@@ -51,7 +52,11 @@ __all__ = [
 
 @pytest.fixture(scope="session", autouse=True)
 def caches_of_tests_alone(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """What the program keeps in the user's folder for caches, it keeps elsewhere."""
+    """What the program keeps in the user's folder for caches, it keeps elsewhere.
+
+    Prepared folders stay where they are: they are this machine's, and made once for all runs and workers.
+    """
+    os.environ["RECONCILER_TEST_CACHE"] = str(cache_folder())
     os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
 
 
