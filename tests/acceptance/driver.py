@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import signal
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.acceptance.warm import Warm
 from tests.services.prepared import cache_folder
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -41,29 +43,27 @@ class Program:
 
     def __init__(self, folder: Path, database: str | None = None, **environment: str) -> None:
         self.folder = folder
-        # nothing of the caller's own settings, and no colour
-        self.environment = {
-            name: value
-            for name, value in os.environ.items()
-            # without bytecode every command would compile the whole package
-            if not name.startswith("RECONCILER_") and name != "PYTHONDONTWRITEBYTECODE"
-        } | {
-            "PYTHONPATH": str(ROOT),
+        self.environment = _environment() | {
             "RECONCILER_ALLOW_LOCAL": "1",
             # where local runs live: the same for all programs of a test
             "HOME": str(folder.parent / "home"),
             **environment,
         }
         (folder.parent / "home").mkdir(exist_ok=True)
-        # compiled once, also where Python was told not to: a start is most of a short command
-        self.environment.pop("PYTHONDONTWRITEBYTECODE", None)
-        self.environment["PYTHONPYCACHEPREFIX"] = str(cache_folder() / "compiled")
         if database is not None:
             self.environment["RECONCILER_DATABASE_URL"] = database
         self._started: list[subprocess.Popen[bytes]] = []
 
     def __call__(self, *words: str, stdin: str | None = None, timeout: float = 120) -> Result:
-        """Run a command to its end."""
+        """Run a command to its end, in a process of its own (see `warm`)."""
+        if _for_interpreter(self.environment) == _for_interpreter(_environment()):
+            result = Result(*_warm().run(words, self.folder, self.environment, stdin, timeout))
+        else:
+            result = self._cold(words, stdin, timeout)
+        assert "Traceback (most recent call last)" not in result.err, result.err
+        return result
+
+    def _cold(self, words: Sequence[str], stdin: str | None, timeout: float) -> Result:
         done = subprocess.run(
             [sys.executable, "-m", "reconciler", *words],
             cwd=self.folder,
@@ -75,7 +75,6 @@ class Program:
             timeout=timeout,
             check=False,
         )
-        assert "Traceback (most recent call last)" not in done.stderr, done.stderr
         return Result(done.returncode, done.stdout, done.stderr)
 
     def json(self, *words: str) -> Any:
@@ -127,6 +126,31 @@ class Program:
             if page["next"] is None:
                 return items
             after = ["--after", page["next"]]
+
+
+@functools.cache
+def _warm() -> Warm:
+    """One for all tests of this process."""
+    return Warm(_environment())
+
+
+def _environment() -> dict[str, str]:
+    """This process's, with nothing of the caller's own settings.
+
+    Compiled once, also where Python was told not to: or every command would compile the whole package.
+    """
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("RECONCILER_") and name != "PYTHONDONTWRITEBYTECODE"
+    }
+    return kept | {"PYTHONPATH": str(ROOT), "PYTHONPYCACHEPREFIX": str(cache_folder() / "compiled")}
+
+
+def _for_interpreter(environment: Mapping[str, str]) -> dict[str, str]:
+    """What Python itself looks at when it starts: with something else there, it must start anew."""
+    names = ("PYTHON", "LC_", "LANG", "LD_")
+    return {name: value for name, value in environment.items() if name.startswith(names)}
 
 
 def write_tree(folder: Path, files: Mapping[str, str]) -> Path:
