@@ -97,7 +97,7 @@ class _Work:
             applied_by=request.applied_by,
             applied_at=now,
             digest=plan.digest,
-            counts=plan.summary(),
+            counts={**plan.summary(), "heal": 0 if request.keep_drift else len(plan.all_drift())},
             changes=remembered(plan, keep_drift=request.keep_drift),
             released=plan.digest if tripped else None,
         )

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from difflib import SequenceMatcher
 from typing import Any
 
 from reconciler.model.calendar_words import calendar_lines
 from reconciler.model.condition import Condition, ConditionStatus, ConditionType
 from reconciler.report.describe import ExecutionDescription, ServerDescription, TaskDescription
-from reconciler.report.layout import Cell, Column, Paint, Style, cut, plain, printable, table
+from reconciler.report.layout import Cell, Column, Paint, Style, plain, printable, table
 from reconciler.report.rows import (
     EXECUTION_COLUMNS,
     STATE_STYLE,
@@ -26,6 +27,8 @@ from reconciler.report.times import relative, span, stamp, wall, zone_or_utc
 from reconciler.store.views import ExecutionView, OutputView, RevisionView, TaskView
 
 Facts = list[tuple[str, Cell | None]]
+_BESIDE = 100
+"""Columns up to which what a field was and what it became stand beside each other."""
 _BAD_WHEN_TRUE = {
     ConditionType.OVERDUE,
     ConditionType.SUSPENDED,
@@ -297,18 +300,49 @@ def _changes(changes: Any, paint: Paint) -> Iterator[str]:
         yield f"  {paint(action, style)} {printable(what)}{paint(printable(place), Style.DIM)}"
         if action in ("create", "delete"):
             continue
-        yield from _fields(change.get("fields"))
+        yield from _fields(change.get("fields"), paint)
 
 
-def _fields(fields: Any) -> Iterator[str]:
+def _fields(fields: Any, paint: Paint) -> Iterator[str]:
     for name, pair in (fields or {}).items() if isinstance(fields, Mapping) else ():
-        if isinstance(pair, Mapping):
-            before, after = (_short(pair.get(side)) for side in ("before", "after"))
-            yield printable(f"    {name}: {before} → {after}")
+        if not isinstance(pair, Mapping):
+            continue
+        before, after = pair.get("before"), pair.get("after")
+        beside = f"    {name}: {_value(before)} → {_value(after)}"
+        if len(beside) <= _BESIDE:
+            yield printable(beside)
+            continue
+        yield printable(f"    {name}:")
+        for sign, line in _difference(_lines(before), _lines(after)):
+            style = {"-": Style.BAD, "+": Style.GOOD}.get(sign, Style.DIM)
+            yield paint(printable(f"      {sign} {line}".rstrip()), style)
 
 
-def _short(value: Any) -> str:
-    return "none" if value is None else cut(one_line(value), 80)
+def _difference(before: list[str], after: list[str]) -> Iterator[tuple[str, str]]:
+    """What changed, with its sign and the lines around it; ``…`` stands for what did not."""
+    last = 0
+    for group in SequenceMatcher(None, before, after, autojunk=False).get_grouped_opcodes(1):
+        if group[0][1] > last:
+            yield "…", ""
+        for tag, old_from, old_to, new_from, new_to in group:
+            if tag == "equal":
+                yield from ((" ", line) for line in before[old_from:old_to])
+            else:
+                yield from (("-", line) for line in before[old_from:old_to])
+                yield from (("+", line) for line in after[new_from:new_to])
+        last = group[-1][2]
+    if last < len(before):
+        yield "…", ""
+
+
+def _lines(value: Any) -> list[str]:
+    if value is None:
+        return []
+    return value.split("\n") if isinstance(value, str) else [_value(value)]
+
+
+def _value(value: Any) -> str:
+    return "none" if value is None else one_line(value)
 
 
 def _moment(moment: datetime | None, now: datetime) -> str:

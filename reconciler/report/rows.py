@@ -171,10 +171,14 @@ def trigger_words(run: ExecutionView) -> str:
 
 
 def summary_words(summary: object) -> str:
-    """``2 create, 1 delete``; what did not happen is left out."""
+    """``2 create, 1 delete``; what did not happen is left out, what a hand had changed was ``put back``."""
     if not isinstance(summary, dict):
         return ""
-    words = [f"{count} {action}" for action, count in summary.items() if count and action != "unchanged"]
+    words = [
+        f"{count} {'put back' if action == 'heal' else action}"
+        for action, count in summary.items()
+        if count and action != "unchanged"
+    ]
     return ", ".join(words) or "nothing"
 
 

@@ -188,7 +188,7 @@ def test_revisions_name_commit_author_and_counts(place: Path) -> None:
         "Ada Lovelace <ada@example.org>", "longer", "main", False,
     )  # fmt: skip
     assert newest["summary"] == {
-        "create": 0, "update": 3, "rename": 0, "delete": 0, "restore": 0, "unchanged": 4,
+        "create": 0, "update": 3, "rename": 0, "delete": 0, "restore": 0, "unchanged": 4, "heal": 0,
     }  # fmt: skip
 
 

@@ -74,7 +74,9 @@ def test_a_revision_tells_all_of_it(world: World) -> None:
         "digest": applied.plan.digest,
         "released": None,
     }
-    assert counts == {"create": 1, "update": 1, "rename": 0, "delete": 0, "restore": 0, "unchanged": 0}
+    assert counts == {
+        "create": 1, "update": 1, "rename": 0, "delete": 0, "restore": 0, "unchanged": 0, "heal": 1,
+    }  # fmt: skip
     assert [(one["action"], one["kind"], one["name"], one["server"]) for one in changes] == [
         ("update", "Task", "a", "db-1"),
         ("create", "Task", "b", "db-1"),

@@ -121,6 +121,12 @@ def test_a_revision_shows_what_it_changed(world: World, reconciler: Command) -> 
             "fields": {
                 "spec.timeout": {"before": None, "after": "30m"},
                 "spec.after": {"before": ["a"], "after": []},
+                "spec.command": {
+                    "before": "".join(f"echo step number {number}\n" for number in range(9)),
+                    "after": "".join(
+                        f"echo step number {'six' if number == 6 else number}\n" for number in range(9)
+                    ),
+                },
             },
         },
         "of a later version",  # type: ignore[list-item]
@@ -132,6 +138,16 @@ def test_a_revision_shows_what_it_changed(world: World, reconciler: Command) -> 
     assert "  create server db-1  s.yaml:2" in out
     assert '    spec.timeout: none → "30m"' in out
     assert "    spec.after: [a] → []" in out
+    told = (
+        "    spec.command:",
+        "      …",
+        "        echo step number 5",
+        "      - echo step number 6",
+        "      + echo step number six",
+        "        echo step number 7",
+        "      …",
+    )
+    assert "\n".join(told) in out
     shape = reconciler("describe", "revision", str(number), "-o", "json").json
     assert shape["changes"] == changes
 
