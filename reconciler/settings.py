@@ -5,6 +5,7 @@ All problems are reported at once. A ``Settings`` is frozen and knows where each
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import tomllib
@@ -21,7 +22,8 @@ from reconciler.model.quantity import format_duration, format_size, parse_size
 PREFIX = "RECONCILER_"
 SECRET_PREFIX = "RECONCILER_SECRET_"
 FILE = "reconciler.toml"
-DEFAULT_DATABASE = "sqlite:///.reconciler/state.db"
+STATE_FOLDER = ".reconciler"
+DEFAULT_DATABASE = f"sqlite:///{STATE_FOLDER}/state.db"
 OUTPUT_LIMIT = 1024**3
 _PASSWORD = re.compile(r"(://[^:/@]*:).*@|([?&][a-z_]*passw(?:or)?d=)[^&]*")
 """Before the last @, since a password may hold / and @ as they are; or in the query, as drivers allow."""
@@ -60,7 +62,7 @@ class Settings:
     known_hosts: Path | None = None
     archive: str | None = None
     """A folder or ``s3://bucket/prefix``; None: ``archive`` in the state folder (see `archive_place`)."""
-    state_dir: Path = Path(".reconciler")
+    state_dir: Path = Path(STATE_FOLDER)
     """Spool and clones; several processes may share it."""
     spool_size: int = 256 * 1024 * 1024
     """Bytes of records that one process keeps on its disk while the database is away; runs wait beyond."""
@@ -317,3 +319,15 @@ def _shown(name: str, value: Any) -> Any:
     if name == "providers":
         return {key: command[0] for key, command in value.items()}
     return str(value) if isinstance(value, Path) else value
+
+
+def make_state_folder(folder: Path) -> None:
+    """Make it with its parents, its owner's alone. Raises OSError.
+
+    The one of the defaults stands in the current folder, which is often a git work tree: it hides itself
+    there, so that ``git add`` takes no outputs along and ``git stash`` does not turn the ledger back.
+    """
+    folder.mkdir(parents=True, mode=0o700, exist_ok=True)
+    if folder.name == STATE_FOLDER:
+        with contextlib.suppress(OSError), (folder / ".gitignore").open("x", encoding="ascii") as file:
+            file.write("# made by reconciler\n*\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import random
 import threading
@@ -35,7 +36,7 @@ from reconciler.record.ledger import DatabaseLedger
 from reconciler.record.retention import DeleteArchive
 from reconciler.record.spool import Spool, SpoolState
 from reconciler.record.writer import Writer
-from reconciler.settings import Settings
+from reconciler.settings import Settings, make_state_folder
 from reconciler.store import takes
 from reconciler.store.engine import Database
 from reconciler.store.ids import NODES
@@ -99,6 +100,9 @@ class Runtime:
         self.reachability = Reachability(db, clock, self.outage)
         self.owner = owner_name(f"{randomness.getrandbits(48):012x}")
         self.lag = Lag()
+        with contextlib.suppress(OSError):
+            # where this fails, whatever needs the folder says so
+            make_state_folder(settings.state_dir)
         self._spool = Spool(settings.state_dir / "spool", self.owner, clock, settings.spool_size)
         self._holding = Holding(db, clock, self._spool, self.owner, settings.spool_size)
         self._deadline = float("inf")

@@ -20,6 +20,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from reconciler.clock import Clock
 from reconciler.errors import DatabaseBusy, DatabaseForbidden, DatabaseRejected, DatabaseUnavailable
+from reconciler.settings import make_state_folder
 from reconciler.store.faults import mapped
 from reconciler.store.read_only import connect_read_only, must_be_read_only
 
@@ -294,7 +295,7 @@ def _write_ahead(cursor: Any, folder: Path) -> None:
 def _make_file(file: Path) -> None:
     """Its owner's alone: what it will hold (commands, output) is nobody else's business."""
     try:
-        file.parent.mkdir(parents=True, mode=0o700, exist_ok=True)
+        make_state_folder(file.parent)
         file.touch(mode=0o600)
     except PermissionError as error:
         raise DatabaseForbidden(

@@ -376,6 +376,9 @@ def test_a_new_file_and_its_folder_are_their_owners_alone(tmp_path: Path) -> Non
         connection.execute(text("CREATE TABLE t (n INTEGER)"))
         modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in file.parent.iterdir()}
     assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
+    # it hides itself from git, where it usually stands in a work tree
+    assert modes.pop(".gitignore", None) is not None
+    assert (file.parent / ".gitignore").read_text().splitlines()[-1] == "*"
     assert modes == {"state.db": 0o600, "state.db-wal": 0o600, "state.db-shm": 0o600}
 
 
