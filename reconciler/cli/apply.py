@@ -52,7 +52,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     with bootstrap.database(settings) as db, contradictions_placed(tree, console, shown=shown):
         plan = _plan(db, request)
         if args.output == "text":
-            _show(plan, console)
+            _show(plan, console, args.allow_deletions)
         check(request, plan)
         if not plan.empty:
             _ask(args, console)
@@ -62,7 +62,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
             bootstrap.wake_others(settings, SystemClock())
         if args.output == "text" and applied.plan.digest != plan.digest:
             # with --yes whatever results under the lock is applied: then that is what must be read
-            _show(applied.plan, console)
+            _show(applied.plan, console, args.allow_deletions)
         _print(applied, args.output, console)
     return 0
 
@@ -114,10 +114,10 @@ def _is_ancestor(ask: Any, path: Path, older: str, newer: str) -> bool:
     return bool(ask(folder, older, newer))
 
 
-def _show(plan: Plan, console: Console) -> None:
+def _show(plan: Plan, console: Console, release: str | None) -> None:
     from reconciler.plan.text import plan_text
 
-    console.out.write(plan_text(plan, colour=console.colour, path=None))
+    console.out.write(plan_text(plan, colour=console.colour, path=None, release=release))
     console.out.flush()
 
 

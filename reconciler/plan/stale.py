@@ -24,6 +24,7 @@ from reconciler.plan.planfile import SavedPlan
 from reconciler.plan.references import Reference
 from reconciler.plan.rows import compare
 from reconciler.plan.servers import jump_of
+from reconciler.plan.words import count, is_text, lines_of, short, value
 
 Row = ObservedServer | ObservedTask
 
@@ -82,7 +83,7 @@ def stale_error(stale: Sequence[Stale], notes: Mapping[int, RevisionNote]) -> Pl
 
     ``notes`` are the revisions of ``stale_revisions``, as far as they are known.
     """
-    lines = [f"{one.title} {one.what}{_by(one, notes)}" for one in stale]
+    lines = [f"{one.title} {one.what}{_by(one, notes)}{_now(one)}" for one in stale]
     shown = lines[0] if len(lines) == 1 else "".join(f"\n  {line}" for line in lines[:20])
     more = f"\n  … and {len(lines) - 20} more" if len(lines) > 20 else ""
     head = (
@@ -108,11 +109,32 @@ def _by(one: Stale, notes: Mapping[int, RevisionNote]) -> str:
         return fields
     note = notes.get(one.revision_id)
     if note is None:
-        return f"{fields} by revision {one.revision_id}"
+        return f"{fields}, by revision {one.revision_id}"
     who = note.author or note.applied_by
     when = f"{note.applied_at:%Y-%m-%d %H:%M} UTC"
     commit = f", commit {note.commit[:12]}" if note.commit else ""
-    return f"{fields} by {who} on {when} (revision {one.revision_id}{commit})"
+    return f"{fields}, by {who} on {when} (revision {one.revision_id}{commit})"
+
+
+def _now(one: Stale) -> str:
+    """What a new plan would do with it, in as few lines as there are fields; nothing where there is none."""
+    if one.now is None or not one.now.fields:
+        return ""
+    fields = list(one.now.fields.items())
+    lines = [
+        f"{short(name)}  {_brief(change.before)} → {_brief(change.after)}" for name, change in fields[:5]
+    ]
+    if len(fields) > 5:
+        lines.append(f"… and {len(fields) - 5} more fields")
+    return "".join(["\n    a new plan:", *(f"\n      {line}" for line in lines)])
+
+
+def _brief(item: Any) -> str:
+    """A value where there is room for a look only; `plan` shows it whole."""
+    if is_text(item):
+        return count(len(lines_of(item)), "line")
+    text = value(item)
+    return text if len(text) <= 60 else f"{text[:59]}…"
 
 
 def _shape(one: Stale, notes: Mapping[int, RevisionNote]) -> dict[str, Any]:
@@ -219,7 +241,7 @@ class _Check:
             return
         if change.row is not None and holder.id == change.row.id:
             return
-        what = "exists in the meantime" if holder.live else "was made and deleted in the meantime"
+        what = "was made in the meantime" if holder.live else "was made and deleted in the meantime"
         yield Stale(change.kind, change.name, change.server, what, (), holder.revision_id)
 
     def _holder(self, change: Change) -> Row | None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 
-from reconciler.plan.changes import Guard, Plan
+from reconciler.plan.changes import Plan
 from reconciler.plan.effects import busiest
 from reconciler.plan.entries import BOLD, DIM, GREEN, RED, YELLOW, Pen, entry_lines, sections
 from reconciler.plan.groups import grouped
+from reconciler.plan.guard import released
 from reconciler.plan.headline import (
     BUSIEST_TITLE,
     DRIFT_TITLE,
@@ -20,12 +21,16 @@ from reconciler.plan.headline import (
     project_words,
     summary_words,
 )
+from reconciler.plan.words import printable
 
 
-def plan_text(plan: Plan, *, colour: bool = False, path: str | None = "manifests") -> str:
+def plan_text(
+    plan: Plan, *, colour: bool = False, path: str | None = "manifests", release: str | None = None
+) -> str:
     """The whole plan: head line, changes with their lines, drift, guard, summary, what to do next.
 
-    ``path`` is the tree, for the last line's command; None where the plan is just being applied.
+    ``path`` is the tree, for the last line's command; None where the plan is just being applied, with
+    ``release`` as its ``--allow-deletions``.
     """
     pen = Pen(colour)
     lines = [_head(plan, pen)]
@@ -33,7 +38,7 @@ def plan_text(plan: Plan, *, colour: bool = False, path: str | None = "manifests
     if other is not None:
         lines += ["", pen(other, YELLOW)]
     if plan.empty:
-        guard = ["", *_guard(plan.guard, pen)[:-1]] if plan.guard.stops else []
+        guard = ["", *_guard(plan, pen, release)[:-1]] if plan.guard.stops else []
         return "\n".join([*lines, *guard, "", f"{pen('✓', GREEN)} {empty_words(plan)}"]) + "\n"
     for title, changes in sections(plan):
         lines += ["", pen(title, BOLD), *entry_lines(grouped(changes), pen)]
@@ -43,7 +48,7 @@ def plan_text(plan: Plan, *, colour: bool = False, path: str | None = "manifests
     crowded = busiest(plan)
     if crowded:
         lines += ["", pen(BUSIEST_TITLE, BOLD), *(f"    {line}" for line in crowded)]
-    lines += ["", *_guard(plan.guard, pen), pen(summary_words(plan), BOLD), *_next_step(plan, path, pen)]
+    lines += ["", *_guard(plan, pen, release), pen(summary_words(plan), BOLD), *_next_step(plan, path, pen)]
     return "\n".join(lines) + "\n"
 
 
@@ -51,7 +56,11 @@ def _head(plan: Plan, pen: Pen) -> str:
     return f"Project {pen(project_words(plan), BOLD)}: {applied_words(plan)} → {desired_words(plan)}"
 
 
-def _guard(guard: Guard, pen: Pen) -> list[str]:
+def _guard(plan: Plan, pen: Pen, release: str | None) -> list[str]:
+    guard = plan.guard
+    if guard.reasons and released(guard, plan.digest, release):
+        reasons = "; ".join(map(printable, guard.reasons))
+        return [pen(f"The guard is released by --allow-deletions: {reasons}", YELLOW), ""]
     lines: list[str] = []
     for words, help_ in guard_words(guard):
         lines += [pen(words, RED), f"  {help_}"]

@@ -265,7 +265,10 @@ def test_a_release_names_that_very_plan_by_twelve_characters_or_more() -> None:
     # from another checkout
     tree(10)
     Path("m").rename("elsewhere")
-    assert command("apply", "elsewhere", "--yes", "--allow-deletions", digest[:12]).code == 0
+    released = command("apply", "elsewhere", "--yes", "--allow-deletions", digest[:12])
+    assert released.code == 0
+    assert "The guard is released by --allow-deletions: " in released.out
+    assert "if it is meant" not in released.out
     assert command("describe", "revision", "2", "-o", "json").json["released"] == digest
 
 

@@ -118,13 +118,13 @@ def apply(*objects: Any) -> Step:
         pytest.param(
             [*BASE, task("new")],
             apply(*BASE, task("new")),
-            "Task new@db-1 exists in the meantime []",
+            "Task new@db-1 was made in the meantime []",
             id="created before",
         ),
         pytest.param(
             [*BASE[:2], task("z", formerly="a"), *BASE[3:]],
             apply(*BASE, task("z")),
-            "Task z@db-1 exists in the meantime []",
+            "Task z@db-1 was made in the meantime []",
             id="the new name is taken",
         ),
         pytest.param(
@@ -238,8 +238,11 @@ def test_the_refusal_tells_who_when_which_commit_which_field_and_what_a_new_plan
     error = stale_error(stale, {2: note})
     assert error.exit_code == 4
     assert error.message == (
-        "the saved plan is stale: Task a@db-1 was changed since the plan was made (spec.env.A)"
-        " by Grace <g@example.net> on 2026-03-01 09:30 UTC (revision 2, commit ffffffffffff)"
+        "the saved plan is stale: Task a@db-1 was changed since the plan was made (spec.env.A),"
+        " by Grace <g@example.net> on 2026-03-01 09:30 UTC (revision 2, commit ffffffffffff)\n"
+        "    a new plan:\n"
+        "      timeout  1h → 2h\n"
+        "      env.A  1 → (none)"
     )
     (shape,) = error.details["stale"]
     assert (shape["author"], shape["appliedBy"], shape["commit"]) == (
