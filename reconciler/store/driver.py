@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import ssl
 import struct
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +42,13 @@ class ServerConnection(_Connection):
             # PyMySQL reads whatever comes as a greeting; what another kind of server says breaks it anywhere
             raise err.InternalError(f"no greeting of a database ({type(error).__name__})") from None
 
+    def _create_ssl_ctx(self, wanted: dict[str, Any] | ssl.SSLContext) -> ssl.SSLContext:
+        """PyMySQL's, called for each connection: ``wanted`` is empty where the URL does not speak of TLS."""
+        if not wanted:
+            return _unverified()
+        context: ssl.SSLContext = super()._create_ssl_ctx(wanted)  # type: ignore[misc]  # not in the stubs
+        return context
+
     def prepare(self, session: str) -> None:
         """Set what holds for the whole session, and learn how long a statement may be."""
         with self.cursor() as cursor:
@@ -70,3 +79,15 @@ class ServerConnection(_Connection):
         if len(statement) > self.longest:
             raise err.OperationalError(ER.NET_PACKET_TOO_LARGE, "longer than max_allowed_packet")
         return int(super().query(statement, unbuffered))
+
+
+@functools.cache
+def _unverified() -> ssl.SSLContext:
+    """Encrypts with whoever answers, one for all connections.
+
+    PyMySQL's own would be one for each, and load every certificate of the machine in order to verify nothing.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context

@@ -29,12 +29,24 @@ class Databases:
     port: int
     user: str = "root"
     password: str = ""
+    # PyMySQL takes it where it is offered, and loads all certificates of the machine for each connection
+    tls: bool = True
 
     def connect(self, database: str | None = None, **options: Any) -> pymysql.connections.Connection[Any]:
         """A PyMySQL connection with autocommit."""
-        given = {"charset": "utf8mb4", "autocommit": True, "connect_timeout": 5, **options}
+        given: dict[str, Any] = {
+            "charset": "utf8mb4",
+            "autocommit": True,
+            "connect_timeout": 5,
+            "ssl_disabled": not self.tls,
+        }
         return pymysql.connect(
-            host=self.host, port=self.port, user=self.user, password=self.password, database=database, **given
+            host=self.host,
+            port=self.port,
+            user=self.user,
+            password=self.password,
+            database=database,
+            **(given | options),
         )
 
     def execute(self, statement: str, *values: object, database: str | None = None) -> list[tuple[Any, ...]]:
@@ -81,6 +93,8 @@ class DatabaseServer(Databases, Service):
 
     ``durable`` keeps it on the disk and syncs every commit, as production does; benchmarks want that.
     """
+
+    tls = False
 
     def __init__(self, *, durable: bool = False) -> None:
         super().__init__(None if durable else roomy_memory())
