@@ -7,8 +7,8 @@ BIN := .venv/bin
 unexport PYTHONDONTWRITEBYTECODE
 # Words for pytest, e.g. make test ARGS="tests/store -k claim"
 ARGS ?=
-# Worker processes of pytest; each has database servers of its own.
-JOBS ?= auto
+# Worker processes of pytest; each has database servers of its own. One more than processors: tests wait, too.
+JOBS ?= $(shell expr $$(nproc) + 1)
 
 .PHONY: help setup-system venv test check format demo schemas docs lock bench chaos-schedule chaos-ssh soak clean
 
