@@ -7,7 +7,8 @@ tenth of a second, of tasks of which a sixtieth is due each second; what they ta
 
     python bench/prune.py [--executions 1000000] [--tasks 10000] [--json bench/results/prune.json]
 
-BENCH_EXECUTIONS and BENCH_TASKS make it smaller.
+BENCH_EXECUTIONS and BENCH_TASKS make it smaller; of a ledger that is kept (BENCH_KEPT, ``bench/_ledger.py``)
+a copy is taken.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ import os
 import platform
 import random
 import statistics
-import tempfile
 import threading
 import time
 from datetime import timedelta
@@ -27,7 +27,7 @@ from typing import Any
 
 from sqlalchemy import text
 
-from bench._ledger import EXECUTIONS, TASKS, Ledger, ledger, mariadb, say, sqlite_url
+from bench._ledger import EXECUTIONS, TASKS, Ledger, opened, say
 from reconciler.clock import SystemClock
 from reconciler.dispatch.scheduler import Scheduler
 from reconciler.record.prune import MOST_SECONDS, Pruner
@@ -174,15 +174,17 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description="pruning, and what claims notice of it")
     arguments.add_argument("--executions", type=int, default=EXECUTIONS)
     arguments.add_argument("--tasks", type=int, default=TASKS)
+    arguments.add_argument("--only", choices=("MariaDB", "SQLite"), help="one of the two")
     arguments.add_argument("--json", type=Path, default=Path("bench/results/prune.json"))
     given = arguments.parse_args()
     absent: list[str] = []
     databases: dict[str, Any] = {}
-    with tempfile.TemporaryDirectory(prefix="bench-prune-") as folder, mariadb(absent) as server:
-        for name, url in (("MariaDB", server), ("SQLite", sqlite_url(Path(folder)))):
-            if url is not None:
-                with ledger(name, url, given.executions, given.tasks) as one:
-                    databases[name] = measure(one, given.executions)
+    for name in ("MariaDB", "SQLite"):
+        if given.only not in (None, name):
+            continue
+        with opened(name, absent, given.executions, given.tasks, changed=True) as one:
+            if one is not None:
+                databases[name] = measure(one, given.executions)
     result = {
         "name": "prune",
         "executions": given.executions,

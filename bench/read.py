@@ -7,7 +7,8 @@ the reading thread, which a busy machine disturbs least; the database server's o
 
     python bench/read.py [--rounds 200] [--executions 1000000] [--tasks 10000]
 
-BENCH_EXECUTIONS and BENCH_TASKS make it smaller: filling is most of the time.
+BENCH_EXECUTIONS and BENCH_TASKS make it smaller: filling is most of the time, and BENCH_KEPT=FOLDER keeps
+what was filled (``bench/_ledger.py``). Everything is read once before: what is measured is not the disk.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from bench._ledger import EXECUTIONS, TASKS, Ledger, ledger, mariadb, say, sqlite_url
+from bench._ledger import EXECUTIONS, TASKS, Ledger, opened, say, warm
 from reconciler.clock import SystemClock
 from reconciler.model.execution import State
 from reconciler.record.archive import Archives, RunArchive, name_of
@@ -212,11 +213,14 @@ def main() -> None:
     absent: list[str] = []
     databases: dict[str, Any] = {}
     pick = random.Random(1)
-    with tempfile.TemporaryDirectory(prefix="bench-read-") as folder, mariadb(absent) as server:
+    with tempfile.TemporaryDirectory(prefix="bench-read-") as folder:
         log = make_log(Path(folder), pick)
-        for name, url in (("MariaDB", server), ("SQLite", sqlite_url(Path(folder)))):
-            if url is not None and given.only in (None, name):
-                with ledger(name, url, given.executions, given.tasks) as one:
+        for name in ("MariaDB", "SQLite"):
+            if given.only not in (None, name):
+                continue
+            with opened(name, absent, given.executions, given.tasks) as one:
+                if one is not None:
+                    warm(one)
                     databases[name] = measure(one, given.rounds, pick, log)
                     show(name, databases[name])
     result = {

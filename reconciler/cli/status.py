@@ -31,7 +31,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     from reconciler.bootstrap import database, known_rows
     from reconciler.cli.tables import painter, print_lines
     from reconciler.clock import SystemClock
-    from reconciler.report.build import status_report
+    from reconciler.report.build import status_report, without_collector
     from reconciler.report.pages import form_of, status_page, write_page
     from reconciler.report.status_text import status_text
 
@@ -40,7 +40,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     rows = known_rows(settings, clock)
     late_after = timedelta(seconds=settings.late_after)
     form = args.output or ("text" if args.write_to is None else form_of(args.write_to))
-    with database(settings, clock) as db:
+    with database(settings, clock) as db, without_collector():
         if args.write_to is None and form == "text":
             report = status_report(db, clock.now(), late_after, rows)
             print_lines(console, status_text(report, painter(console)))

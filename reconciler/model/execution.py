@@ -62,15 +62,18 @@ class Trigger(StrEnum):
     DEPENDENCY = "dependency"
 
 
+_ENDED = {
+    int(Status.SUCCESS): State.SUCCESS,
+    int(Status.FAILED): State.FAILED,
+    int(Status.SKIPPED): State.SKIPPED,
+}
+
+
 def state_of(status: int, started: bool) -> State:
     """The word for a row: its status, and whether it has a ``started_at``."""
     if status == Status.OPEN:
         return State.RUNNING if started else State.WAITING
-    return {
-        Status.SUCCESS: State.SUCCESS,
-        Status.FAILED: State.FAILED,
-        Status.SKIPPED: State.SKIPPED,
-    }[Status(status)]
+    return _ENDED[status]
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from reconciler.model.execution import Status
 from reconciler.report.exceptions import with_transitions
 from reconciler.report.judge import TaskFacts, judge_project, judge_server, judge_task, longest
 from reconciler.report.layout import printable
-from reconciler.report.overdue import Overdue, find_overdue, suspect_slot
+from reconciler.report.overdue import Coming, Overdue, find_overdue, suspect_slot
 from reconciler.report.status import ObjectStatus, StatusReport
 from reconciler.report.timeline import Planned, plan_of
 from reconciler.store.engine import Database
@@ -41,7 +41,7 @@ def status_report(
     db: Database, now: datetime, late_after: timedelta, rows: KnownRows | None = None
 ) -> StatusReport:
     """Everything that is declared, at one instant of the database; ``rows`` may spare reading some of it."""
-    with db.snapshot() as conn, _without_collector():
+    with db.snapshot() as conn, without_collector():
         projects = list_projects(conn, limit=_EVERY).items
         servers, tasks = all_servers(conn), all_tasks(conn)
         objects = judge_projects(conn, projects)
@@ -62,7 +62,7 @@ class Everything:
 
 def everything(db: Database, now: datetime, late_after: timedelta) -> Everything:
     """The same as a report for those who need the rows, too."""
-    with db.snapshot() as conn, _without_collector():
+    with db.snapshot() as conn, without_collector():
         projects = list_projects(conn, limit=_EVERY).items
         servers, tasks = all_servers(conn), all_tasks(conn)
         return Everything(
@@ -75,7 +75,7 @@ def everything(db: Database, now: datetime, late_after: timedelta) -> Everything
 
 def planned_tasks(db: Database, now: datetime) -> list[Planned]:
     """Every runnable task with a schedule, and the suspensions that have not ended at ``now``."""
-    with db.snapshot() as conn, _without_collector():
+    with db.snapshot() as conn, without_collector():
         overrides = _Overrides(suspensions(conn, now))
         plans = (plan_of(task, overrides.of(task)) for task in all_tasks(conn))
         return [plan for plan in plans if plan is not None]
@@ -163,6 +163,7 @@ class _Overrides:
     """Suspensions by what they concern."""
 
     def __init__(self, found: Sequence[SuspensionView]) -> None:
+        self._any = bool(found)
         self._all = [item for item in found if item.task_id is None and item.project_id is None]
         self._tasks: dict[int, list[SuspensionView]] = defaultdict(list)
         self._projects: dict[int, list[SuspensionView]] = defaultdict(list)
@@ -173,6 +174,8 @@ class _Overrides:
                 self._projects[item.project_id].append(item)
 
     def of(self, task: TaskView) -> list[SuspensionView]:
+        if not self._any:
+            return []
         return [*self._all, *self._projects.get(task.project_id, ()), *self._tasks.get(task.id, ())]
 
 
@@ -186,19 +189,20 @@ def _overdue(
 ) -> dict[int, Overdue]:
     found: dict[int, Overdue] = {}
     suspects: dict[int, Overdue] = {}
+    coming = Coming(now)
     for task in tasks:
         covering = overrides.of(task)
         overdue = find_overdue(task, runs[task.id].open, covering, now, late_after)
         if overdue is not None:
             found[task.id] = overdue
-        elif (suspect := suspect_slot(task, covering, now, late_after)) is not None:
+        elif (suspect := suspect_slot(task, covering, coming, late_after)) is not None:
             suspects[task.id] = suspect
     recorded = recorded_slots(conn, {key: item.slot for key, item in suspects.items()})
     return found | {key: item for key, item in suspects.items() if key not in recorded}
 
 
 @contextmanager
-def _without_collector() -> Iterator[None]:
+def without_collector() -> Iterator[None]:
     """Thousands of rows make no garbage, and the collector would walk them again and again."""
     enabled = gc.isenabled()
     gc.disable()

@@ -18,9 +18,9 @@ from reconciler.report.status import ObjectStatus
 from reconciler.report.timeline import Held, held
 from reconciler.report.times import moment_text, span, stamp
 from reconciler.store.views import (
-    ExecutionView,
     ProjectView,
     RevisionView,
+    RunView,
     ServerView,
     StoredCondition,
     SuspensionView,
@@ -55,9 +55,9 @@ class TaskFacts:
     """All that is known of a task's runs: ``newest`` by slot whatever became of it, ``finished`` the newest
     that succeeded or failed, ``open`` those that have not ended, the suspension and the overdue slot."""
 
-    newest: ExecutionView | None = None
-    finished: ExecutionView | None = None
-    open: tuple[ExecutionView, ...] = ()
+    newest: RunView | None = None
+    finished: RunView | None = None
+    open: tuple[RunView, ...] = ()
     suspension: SuspensionView | None = None
     overdue: Overdue | None = None
 
@@ -90,7 +90,7 @@ def judge_task(task: TaskView, facts: TaskFacts) -> ObjectStatus:
 
 
 def judge_server(
-    server: ServerView, contact: ExecutionView | None, stored: Sequence[StoredCondition] = ()
+    server: ServerView, contact: RunView | None, stored: Sequence[StoredCondition] = ()
 ) -> ObjectStatus:
     """The status of a server; ``contact`` is the newest run there that succeeded or failed, ``stored`` what
     processes wrote down of it."""
@@ -180,7 +180,7 @@ def last_run_succeeded(task: TaskView, facts: TaskFacts) -> Condition:
     """The verdict on the newest slot that ran, or that should have run and was missed."""
     run, newest = facts.finished, facts.newest
 
-    def say(status: ConditionStatus, reason: str, message: str, run: ExecutionView | None) -> Condition:
+    def say(status: ConditionStatus, reason: str, message: str, run: RunView | None) -> Condition:
         at = task.created_at if run is None else run.finished_at or run.created_at
         generation = task.generation if run is None else run.generation
         return Condition(ConditionType.LAST_RUN_SUCCEEDED, status, reason, message, at, generation)
@@ -208,15 +208,16 @@ def is_missed(facts: TaskFacts) -> bool:
     return newest is not None and newest.status == Status.SKIPPED and newest.reason == Reason.MISSED
 
 
-def verdict(run: ExecutionView) -> str:
+def verdict(run: RunView) -> str:
     """How a run ended, in one phrase: ``exit code 2 after 1.3s at 2026-…``."""
     text = _WORDS.get(run.reason or "", run.state.value)
     if run.reason in (Reason.COMPLETED, Reason.EXIT_CODE):
         text = f"exit code {run.exit_code}"
     elif run.reason == Reason.CANCELLED and run.cancel_requested_by:
         text = f"cancelled by {run.cancel_requested_by}"
-    if run.duration_seconds is not None:
-        text += f" after {span(run.duration_seconds)}"
+    seconds = run.duration_seconds
+    if seconds is not None:
+        text += f" after {span(seconds)}"
     if run.finished_at is not None and run.status != Status.SKIPPED:
         text += f" at {stamp(run.finished_at)}"
     return text + (f", attempt {run.attempt}" if run.attempt > 1 else "")
@@ -227,10 +228,13 @@ def _health(facts: TaskFacts, last: Condition) -> Health:
         return Health.OVERDUE
     if facts.suspension is not None:
         return Health.SUSPENDED
-    return {TRUE: Health.HEALTHY, FALSE: Health.DEGRADED, UNKNOWN: Health.UNKNOWN}[last.status]
+    return _HEALTH[last.status]
 
 
-def _decisive(facts: TaskFacts) -> ExecutionView | None:
+_HEALTH = {TRUE: Health.HEALTHY, FALSE: Health.DEGRADED, UNKNOWN: Health.UNKNOWN}
+
+
+def _decisive(facts: TaskFacts) -> RunView | None:
     return facts.newest if is_missed(facts) else facts.finished
 
 
@@ -253,7 +257,7 @@ def _drifted(row: TaskView | ServerView) -> list[Condition]:
     return [Condition(ConditionType.DRIFTED, TRUE, "ChangedByHand", text, None, row.generation)]
 
 
-def _reachable(server: ServerView, contact: ExecutionView | None) -> Condition:
+def _reachable(server: ServerView, contact: RunView | None) -> Condition:
     kind, generation = ConditionType.REACHABLE, server.generation
     if contact is None or contact.finished_at is None:
         text = "no run has ended there yet; `reconciler doctor` asks it"
@@ -325,6 +329,8 @@ def in_force(suspension: SuspensionView, moment: datetime) -> bool:
 
 def longest(suspensions: Sequence[SuspensionView], now: datetime) -> SuspensionView | None:
     """Of those in force, the one that ends last."""
+    if not suspensions:
+        return None
     forever = now + timedelta(days=36_500)
     return max(
         (item for item in suspensions if in_force(item, now)),

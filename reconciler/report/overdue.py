@@ -14,8 +14,8 @@ from datetime import datetime, timedelta
 from reconciler.model.execution import State
 from reconciler.report.timeline import Planned, plan_of
 from reconciler.report.times import moment_text, stamp
-from reconciler.report.timing import timing_of
-from reconciler.store.views import ExecutionView, SuspensionView, TaskView
+from reconciler.report.timing import Timing, timing_of
+from reconciler.store.views import RunView, SuspensionView, TaskView
 
 _TICK = timedelta(microseconds=1)
 
@@ -47,7 +47,7 @@ class Overdue:
 
 def find_overdue(
     task: TaskView,
-    open_runs: Sequence[ExecutionView],
+    open_runs: Sequence[RunView],
     suspensions: Sequence[SuspensionView],
     now: datetime,
     late_after: timedelta,
@@ -70,8 +70,24 @@ def find_overdue(
     return None
 
 
+class Coming:
+    """The first slot after one moment, looked for once for all tasks that share a timing."""
+
+    def __init__(self, now: datetime) -> None:
+        self.now = now
+        self._found: dict[int, tuple[Timing, datetime | None]] = {}
+
+    def of(self, timing: Timing) -> datetime | None:
+        """The first slot after ``now``; None if there is none."""
+        known = self._found.get(id(timing))
+        if known is None:
+            # held here, so that its id stays its own
+            known = self._found[id(timing)] = timing, timing.next_after(self.now)
+        return known[1]
+
+
 def suspect_slot(
-    task: TaskView, suspensions: Sequence[SuspensionView], now: datetime, late_after: timedelta
+    task: TaskView, suspensions: Sequence[SuspensionView], coming_slots: Coming, late_after: timedelta
 ) -> Overdue | None:
     """The slot to look for in the ledger, of a row whose next slot is empty or too far off; else None.
 
@@ -80,11 +96,11 @@ def suspect_slot(
     """
     if not task.runnable or task.schedule is None:
         return None
-    timing = timing_of(task)
+    timing, now = timing_of(task), coming_slots.now
     if timing is None:
         return None
     if task.next_slot is not None and task.next_run is not None:
-        coming = timing.next_after(now)
+        coming = coming_slots.of(timing)
         if coming is None or (task.next_slot <= coming and task.next_run <= coming + timing.jitter):
             return None
     slot = timing.previous_before(now - late_after - timing.jitter + _TICK)

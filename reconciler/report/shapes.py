@@ -10,7 +10,7 @@ from typing import Any
 from reconciler.model.condition import Condition
 from reconciler.model.instant import rfc3339
 from reconciler.report.status import ObjectStatus, StatusReport
-from reconciler.store.views import ExecutionView, ProjectView, RevisionView, ServerView, TaskView
+from reconciler.store.views import ExecutionView, ProjectView, RevisionView, RunView, ServerView, TaskView
 
 Json = dict[str, Any]
 
@@ -193,7 +193,7 @@ def object_json(status: ObjectStatus) -> Json:
     }
 
 
-def last_run_json(run: ExecutionView) -> Json:
+def last_run_json(run: RunView) -> Json:
     """The run that an object's health was judged by."""
     return {
         "id": str(run.id),

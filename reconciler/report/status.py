@@ -10,7 +10,7 @@ from datetime import datetime
 from reconciler.model.condition import Condition, ConditionType, Health, Sync
 from reconciler.model.enums import Kind
 from reconciler.model.execution import State
-from reconciler.store.views import ExecutionView
+from reconciler.store.views import RunView
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +30,8 @@ class ObjectStatus:
     task_id: int | None = None
     zone: str | None = None
     next_run: datetime | None = None
-    last: ExecutionView | None = None
-    open: tuple[ExecutionView, ...] = ()
+    last: RunView | None = None
+    open: tuple[RunView, ...] = ()
     error_lines: tuple[str, ...] = ()
 
     @property

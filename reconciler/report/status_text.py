@@ -11,7 +11,7 @@ from reconciler.model.execution import State
 from reconciler.report.layout import Cell, Column, Paint, Style, counted, plain, printable, table
 from reconciler.report.status import ObjectStatus, StatusReport
 from reconciler.report.times import coming, relative, span, stamp, wall, zone_or_utc
-from reconciler.store.views import ExecutionView
+from reconciler.store.views import RunView
 
 MOST_DETAILED = 20
 MOST_LISTED = 100
@@ -258,7 +258,7 @@ _NO_NEXT = {
 }
 
 
-def _run_words(run: ExecutionView, now: datetime) -> str:
+def _run_words(run: RunView, now: datetime) -> str:
     attempt = f", attempt {run.attempt}" if run.attempt > 1 else ""
     if run.state is State.RUNNING and run.started_at is not None:
         return f"running for {span((now - run.started_at).total_seconds())}{attempt}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, tzinfo
 
+from reconciler.model.instant import rfc3339
 from reconciler.model.zone import zone
 
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "m"), (1, "s"))
@@ -76,7 +77,8 @@ def wall(moment: datetime, zone: tzinfo, now: datetime) -> str:
 
 def stamp(moment: datetime) -> str:
     """A whole moment for a person, cut to seconds: ``2026-03-01 12:00:00 UTC``."""
-    return moment.astimezone(UTC).isoformat(" ", "seconds")[:19] + " UTC"
+    text = rfc3339(moment)
+    return f"{text[:10]} {text[11:19]} UTC"
 
 
 def local_rfc3339(moment: datetime, zone: tzinfo) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from reconciler.model.calendar import read_calendars
@@ -46,16 +47,28 @@ class Timing:
         return self.schedule.dst_events(start, end, self.zone, self.dst)
 
 
+_OWN = {"calendars", "jitter"}
+"""What makes a timing a task's own, beside an ``H`` in its schedule."""
+
+
+@lru_cache(maxsize=4096)
+def _shared(schedule: str, timezone: str, dst: str) -> Timing:
+    """The timing of all tasks with these words and nothing of their own."""
+    return Timing(parse(schedule, ""), zone(timezone), Dst(dst), timedelta(0))
+
+
 def timing_of(task: TaskView) -> Timing | None:
     """The timing of a task that has a schedule; None without one, or where drift made it unreadable."""
     if task.schedule is None:
         return None
     spec = task.document["spec"]
     try:
+        if not _OWN & spec.keys() and "H" not in task.schedule.upper():
+            return _shared(task.schedule, task.timezone, spec.get("dst", Dst.CRON))
         place = zone(task.timezone)
         jitter = parse_duration(spec.get("jitter", "0s"))
         dst = Dst(spec.get("dst", Dst.CRON))
         schedule, offset = parse(task.schedule, task.address), jitter_offset(task.address, jitter)
         return Timing(schedule, place, dst, offset, forbidden_by(read_calendars(spec.get("calendars"))))
-    except (ScheduleInvalid, ValueError):
+    except (ScheduleInvalid, ValueError, TypeError):
         return None

@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row
+from sqlalchemy import Row, Text, type_coerce
 
 from reconciler.model.canonical import document_hash
+from reconciler.store import wire
 from reconciler.store.packed import SEPARATOR, Times, cleaned, number
 from reconciler.store.rows import server_document, task_document
 from reconciler.store.tables import Execution, Task
-from reconciler.store.views import ExecutionView, ServerView, TaskView
+from reconciler.store.views import ExecutionView, RunView, ServerView, TaskView
 
 
 class Texts(dict[str, Any]):
@@ -40,24 +41,30 @@ class Texts(dict[str, Any]):
 
 TASK_VALUES = (
     Task.id,
+    Task.name,
     Task.server_id,
     Task.project_id,
-    Task.created_by,
-    Task.revision_id,
+    Task.command,
+    Task.cron_expr,
+    Task.timezone,
     Task.status,
-    Task.protected,
+    type_coerce(Task.labels, Text),
+    type_coerce(Task.spec, Text),
+    Task.spec_hash,
     Task.generation,
+    Task.protected,
+    Task.path,
     Task.line,
+    Task.revision_id,
     Task.last_run,
     Task.next_run,
     Task.next_slot,
+    Task.created_by,
     Task.created_at,
     Task.updated_at,
     Task.deleted_at,
-    Task.spec_hash,
 )
-"""What ``TaskReader.view`` takes as the first column of a row, packed; then name, command, cron_expr,
-timezone, path, labels and spec as they are in the database."""
+"""What ``TaskReader.view`` takes, as ``wire`` brings it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,50 +86,44 @@ class TaskReader:
         self._projects = projects
         self._users = users
         self._texts = Texts()
-        self._times = Times()
+        self._times = wire.Moments()
 
     def view(self, row: Sequence[Any]) -> TaskView:
         """One row as a value."""
-        values, name, command, schedule, timezone, path, labels, spec = row
         (
-            id_, server_id, project_id, created_by, revision_id, status, protected, generation, line,
-            last_run, next_run, next_slot, created_at, updated_at, deleted_at, spec_hash,
-        ) = values.split(SEPARATOR)  # fmt: skip
+            id_, name, server_id, project_id, command, schedule, timezone, status, labels, spec, spec_hash,
+            generation, protected, path, line, revision_id, last_run, next_run, next_slot, created_by,
+            created_at, updated_at, deleted_at,
+        ) = row  # fmt: skip
+        texts, times = self._texts, self._times
         document = task_document(
-            command,
-            schedule,
-            timezone,
-            int(status),
-            self._texts[labels],
-            int(protected),
-            _rest(self._texts[spec]),
+            command, schedule, timezone, status, texts[labels], protected, _rest(texts[spec])
         )
-        server = self._servers[int(server_id)]
-        times = self._times
+        server = self._servers[server_id]
         changed = times.known(updated_at)
         return TaskView(
-            id=int(id_),
+            id=id_,
             name=name,
             server=server.name,
-            server_id=int(server_id),
-            project=self._projects[int(project_id)],
-            project_id=int(project_id),
+            server_id=server_id,
+            project=self._projects[project_id],
+            project_id=project_id,
             command=command,
             schedule=schedule,
             timezone=timezone,
-            enabled=status != "0",
+            enabled=status != 0,
             server_enabled=server.enabled,
             document=document,
-            drifted=not deleted_at and document_hash(document) != spec_hash,
-            generation=int(generation),
-            protected=protected != "0",
+            drifted=deleted_at is None and document_hash(document) != spec_hash,
+            generation=generation,
+            protected=protected != 0,
             path=path,
-            line=int(line),
-            revision_id=number(revision_id),
+            line=line,
+            revision_id=revision_id,
             last_run=times[last_run],
             next_run=times[next_run],
             next_slot=times[next_slot],
-            created_by=self._users[int(created_by)],
+            created_by=self._users[created_by],
             created_at=times.known(created_at),
             updated_at=changed,
             deleted_at=times[deleted_at],
@@ -165,31 +166,36 @@ def server_view(row: Row[Any], texts: Texts) -> ServerView:
     )
 
 
-EXECUTION_VALUES = (
+RUN_VALUES = (
     Execution.id,
     Execution.task_id,
     Execution.status,
     Execution.reason,
     Execution.exit_code,
-    Execution.trigger,
     Execution.attempt,
     Execution.scheduled_for,
     Execution.due_at,
     Execution.started_at,
     Execution.finished_at,
-    Execution.cancel_requested_at,
+    cleaned(Execution.cancel_requested_by),
     Execution.generation,
+    Execution.created_at,
+)
+"""What ``RunReader`` takes, packed."""
+
+EXECUTION_VALUES = (
+    *RUN_VALUES,
+    Execution.trigger,
+    cleaned(Execution.requested_by),
+    Execution.cancel_requested_at,
     Execution.revision_id,
+    cleaned(Execution.path),
     Execution.line,
     Execution.output_bytes,
     Execution.error_bytes,
     Execution.truncated,
-    Execution.count,
-    Execution.created_at,
-    cleaned(Execution.path),
-    cleaned(Execution.requested_by),
-    cleaned(Execution.cancel_requested_by),
     cleaned(Execution.archive),
+    Execution.count,
 )
 """What ``ExecutionReader`` takes, packed."""
 
@@ -204,19 +210,51 @@ class Labels:
     commit: str | None = None
 
 
+class RunReader:
+    """Makes the views of a status."""
+
+    def __init__(self) -> None:
+        self._times = Times()
+
+    def view(self, text: str, task: str, server: str) -> RunView:
+        """One row of that task and server as a value; raises ValueError for what is none."""
+        (
+            id_, task_id, status, reason, exit_code, attempt, scheduled_for, due_at, started_at, finished_at,
+            cancel_requested_by, generation, created_at,
+        ) = text.split(SEPARATOR)  # fmt: skip
+        times = self._times
+        return RunView(
+            int(id_),
+            int(task_id),
+            task,
+            server,
+            int(status),
+            reason or None,
+            int(exit_code) if exit_code else None,
+            int(attempt),
+            times.known(scheduled_for),
+            times.known(due_at),
+            times[started_at],
+            times[finished_at],
+            cancel_requested_by or None,
+            int(generation),
+            times.known(created_at),
+        )
+
+
 class ExecutionReader:
     """Makes views of many rows."""
 
     def __init__(self) -> None:
         self._times = Times()
 
-    def view(self, values: str, labels: Labels) -> ExecutionView:
+    def view(self, text: str, labels: Labels) -> ExecutionView:
         """One row as a value."""
         (
-            id_, task_id, status, reason, exit_code, trigger, attempt, scheduled_for, due_at, started_at,
-            finished_at, cancel_requested_at, generation, revision_id, line, output_bytes, error_bytes,
-            truncated, count, created_at, path, requested_by, cancel_requested_by, archive,
-        ) = values.split(SEPARATOR)  # fmt: skip
+            id_, task_id, status, reason, exit_code, attempt, scheduled_for, due_at, started_at, finished_at,
+            cancel_requested_by, generation, created_at, trigger, requested_by, cancel_requested_at,
+            revision_id, path, line, output_bytes, error_bytes, truncated, archive, count,
+        ) = text.split(SEPARATOR)  # fmt: skip
         times = self._times
         return ExecutionView(
             id=int(id_),

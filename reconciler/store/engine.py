@@ -40,7 +40,8 @@ SESSION = (
     "SET time_zone = '+00:00', "
     "sql_mode = 'STRICT_ALL_TABLES,ONLY_FULL_GROUP_BY,NO_ZERO_DATE,NO_ZERO_IN_DATE,"
     "ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION', "
-    f"innodb_lock_wait_timeout = {LOCK_SECONDS}, lock_wait_timeout = 15, wait_timeout = {IDLE_SECONDS}"
+    f"innodb_lock_wait_timeout = {LOCK_SECONDS}, lock_wait_timeout = 15, wait_timeout = {IDLE_SECONDS}, "
+    "group_concat_max_len = 16777216"
 )
 ATTEMPTS = 6
 

@@ -6,19 +6,19 @@ and server, servers and projects by name, revisions newest first.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, func, literal_column, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, func, literal_column, or_, select
 
 from reconciler.errors import NotFound
+from reconciler.store import wire
 from reconciler.store.conditions import cause_of, type_of
 from reconciler.store.cursor import decode, encode
 from reconciler.store.decode import TASK_VALUES, ServerFacts, TaskReader, Texts, server_view
 from reconciler.store.labels import has_labels
-from reconciler.store.packed import SEPARATOR, packed
 from reconciler.store.tables import Condition, Override, Project, Revision, Server, Task, User
 from reconciler.store.told import TYPE
 from reconciler.store.transitions import SEEN
@@ -93,32 +93,26 @@ def tasks_by_id(conn: Connection, ids: Sequence[int]) -> list[TaskView]:
     """The rows with these ids, in the order of the ids; unknown ones are left out."""
     found: dict[int, TaskView] = {}
     for start in range(0, len(ids), _KEYS):
-        for view in _task_views(conn, Task.id.in_(ids[start : start + _KEYS])):
+        query = _task_rows(Task.id.in_(ids[start : start + _KEYS]))
+        for view in _task_views(conn, wire.rows(conn.scalars(query))):
             found[view.id] = view
     return [found[key] for key in ids if key in found]
 
 
 def all_tasks(conn: Connection) -> list[TaskView]:
     """Every live task, by project, name and server."""
-    found = _task_views(conn, Task.deleted_at.is_(None))
-    return sorted(found, key=lambda task: (task.project, task.name, task.server))
+    found = wire.rows(conn.scalars(_task_rows(Task.deleted_at.is_(None))))
+    return sorted(_task_views(conn, found), key=lambda task: (task.project, task.name, task.server))
 
 
-def _task_views(conn: Connection, wanted: ColumnElement[bool]) -> list[TaskView]:
-    rows = conn.execute(
-        select(
-            packed(*TASK_VALUES),
-            Task.name,
-            Task.command,
-            Task.cron_expr,
-            Task.timezone,
-            Task.path,
-            _text("tasks.labels"),
-            _text("tasks.spec"),
-        ).where(wanted)
-    ).all()
+def _task_rows(wanted: ColumnElement[bool]) -> Select[str]:
+    return select(wire.as_one(*TASK_VALUES)).where(wanted)
+
+
+def _task_views(conn: Connection, found: Iterable[list[Any]]) -> list[TaskView]:
+    rows = list(found)
     query = select(Server.id, Server.name, Server.status, Server.deleted_at, Server.updated_at)
-    server_ids = {int(row[0].split(SEPARATOR, 2)[1]) for row in rows}
+    server_ids = {row[2] for row in rows}
     if len(server_ids) <= _KEYS:
         query = query.where(Server.id.in_(server_ids))
     servers = {

@@ -7,28 +7,35 @@ only tasks whose newest row says nothing of a finished run cost a second one.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 from zlib import crc32
 
-from sqlalchemy import Connection, ScalarSelect, func, select
+from sqlalchemy import Connection, ScalarSelect, Select, String, and_, cast, func, select
 from sqlalchemy.orm import aliased
 
 from reconciler.model.execution import Reason, Status, Trigger
-from reconciler.store.decode import EXECUTION_VALUES, ExecutionReader, Labels
+from reconciler.store.bulk import chunks, number_list
+from reconciler.store.decode import RUN_VALUES, RunReader
 from reconciler.store.executions import executions_by_id
-from reconciler.store.packed import SEPARATOR, packed
+from reconciler.store.packed import SEPARATOR, joined, packed, parted
 from reconciler.store.pages import BY_SERVER, BY_STATE
-from reconciler.store.tables import Execution, Revision, Server, Task
-from reconciler.store.views import ExecutionView, ServerView, TaskView
+from reconciler.store.tables import Execution, Server, Task
+from reconciler.store.views import RunView, ServerView, TaskView
 
 BY_SLOT = "uq_task_executions_task_id_scheduled_for_attempt"
 _KEYS = 1000
 MANY = 1000
 """Tasks whose rows are asked of ``KnownRows`` first; fewer are read from the database just as quickly."""
-_FINISHED = (Status.SUCCESS, Status.FAILED)
+_ROWS = 500
+"""Rows in one text, under 400 KB: a list of 1,000 keys MariaDB makes a table of, and joins it."""
+_ANY = (1 << 63) - 25
+"""Stands for the keys in a statement that is written for many; no row has it as one."""
+_RUN = cast(packed(*RUN_VALUES), String(508))
+"""All that its columns can hold. Where more might come MariaDB joins rows in a file."""
+_FINISHED = (int(Status.SUCCESS), int(Status.FAILED))
 _OF_A_SLOT = (Trigger.SCHEDULE, Trigger.CATCH_UP, Trigger.RETRY)
 
 
@@ -37,9 +44,9 @@ class TaskRuns:
     """``newest`` of all slots whatever became of it, ``finished`` the newest slot that succeeded or failed,
     ``open`` all that have not ended, oldest first."""
 
-    newest: ExecutionView | None = None
-    finished: ExecutionView | None = None
-    open: tuple[ExecutionView, ...] = ()
+    newest: RunView | None = None
+    finished: RunView | None = None
+    open: tuple[RunView, ...] = ()
 
 
 class KnownRows(Protocol):
@@ -63,10 +70,8 @@ def task_runs(
     very row, and only if nothing can change it any more, a text that is known is as good as another look.
     """
     reader = _Reader(conn, tasks)
-    if every and rows is not None and len(tasks) >= MANY:
-        newest = reader.newest_known(rows)
-    else:
-        newest = reader.newest(None if every else list(reader.known))
+    many = every and len(tasks) >= MANY
+    newest = reader.newest(None if every else list(reader.known), rows if many else None)
     open_or_skipped = [task for task, run in newest.items() if run.status not in _FINISHED]
     finished = reader.newest(open_or_skipped, finished=True)
     unknown = set(open_or_skipped)
@@ -83,7 +88,7 @@ def task_runs(
 
 def server_contacts(
     conn: Connection, servers: Sequence[ServerView], *, every: bool = False
-) -> dict[int, ExecutionView]:
+) -> dict[int, RunView]:
     """The newest execution that succeeded or failed on each server, by the server's id."""
     wanted = Server.deleted_at.is_(None) if every else Server.id.in_([server.id for server in servers])
     query = select(Server.id, _newest_contact()).where(wanted)
@@ -139,82 +144,114 @@ class _Reader:
 
     def __init__(self, conn: Connection, tasks: Sequence[TaskView]) -> None:
         self._conn = conn
-        self._reader = ExecutionReader()
+        self._reader = RunReader()
         self.known = {task.id: task for task in tasks}
 
-    def newest(self, ids: Sequence[int] | None, *, finished: bool = False) -> dict[int, ExecutionView]:
-        """The newest row by slot of each of these tasks (None: of all live ones) that has one."""
-        query = (
-            _rows()
-            .select_from(Task)
-            .join(Execution, Execution.id == _newest_slot(finished))
-            .outerjoin(Revision, Revision.id == Execution.revision_id)
-        )
+    def newest(
+        self, ids: Sequence[int] | None, rows: KnownRows | None = None, *, finished: bool = False
+    ) -> dict[int, RunView]:
+        """The newest row by slot of each of these tasks (None: of all live ones) that has one: which it is,
+        from the index alone; what is in it, from ``rows`` or by its key."""
+        newest = self._newest_ids(ids, finished)
+        found = {} if rows is None else self._from_known(rows, newest)
+        texts = {}
+        for text in self._texts([run for task, run in newest.items() if task not in found]):
+            view = self._view(text)
+            found[view.task_id] = view
+            texts[view.task_id] = text
+        if rows is not None:
+            rows.keep({task: _sealed(text) for task, text in texts.items() if _is_final(found[task])})
+        return found
+
+    def _newest_ids(self, ids: Sequence[int] | None, finished: bool) -> dict[int, int]:
+        """Task id → execution id. Apart from reading the rows: a server that joins dives twice for each."""
+        query = select(packed(Task.id, _newest_slot(finished)))
         if ids is None:
-            return self._by_task(query.where(Task.deleted_at.is_(None)))
-        found: dict[int, ExecutionView] = {}
-        for start in range(0, len(ids), _KEYS):
-            found |= self._by_task(query.where(Task.id.in_(ids[start : start + _KEYS])))
+            live = Task.deleted_at.is_(None)
+            lows = sorted({key - key % _KEYS for key in self.known})
+            parts = [and_(live, Task.id.between(low, low + _KEYS - 1)) for low in lows]
+        else:
+            parts = [and_(Task.id.in_(some)) for some in chunks(ids, _KEYS)]
+        found: dict[int, int] = {}
+        for part in parts:
+            for text in _gathered(self._conn, query.where(part), Task.id):
+                task, _, run = text.partition(SEPARATOR)
+                # a task that was added since the others were read is not in this report
+                if run and (key := int(task)) in self.known:
+                    found[key] = int(run)
         return found
 
-    def newest_known(self, rows: KnownRows) -> dict[int, ExecutionView]:
-        """``newest`` of all live tasks: which rows, from the index alone; what is in them, from ``rows``."""
-        query = select(packed(Task.id, _newest_slot(False))).where(Task.deleted_at.is_(None))
-        pairs = (text.split(SEPARATOR) for text in self._conn.scalars(query))
-        ids = {int(task): int(run) for task, run in pairs if run and int(task) in self.known}
-        found: dict[int, ExecutionView] = {}
-        for task_id, text in rows.read(list(ids)).items():
-            view = self._from_text(task_id, text)
-            if view is not None and view.id == ids.get(task_id):
+    def _texts(self, ids: Sequence[int]) -> Iterator[str]:
+        """The packed rows with these ids."""
+        query = (
+            select(func.count(Execution.id), joined(_RUN))
+            .with_hint(Execution, "FORCE INDEX (PRIMARY)", "mysql")
+            .where(Execution.id.in_([_ANY]))
+        )
+        # written once, with the numbers in it: the driver takes longer to quote them than to read the rows
+        written = str(query.compile(self._conn.engine, compile_kwargs={"literal_binds": True}))
+        waiting = [list(some) for some in reversed(list(chunks(sorted(ids), _ROWS)))]
+        while waiting:
+            some = waiting.pop()
+            statement = written.replace(str(_ANY), number_list(some))
+            count, found = self._conn.exec_driver_sql(statement).one()
+            texts = parted(found, count)
+            if texts is not None:
+                yield from texts
+            elif len(some) == 1:
+                yield from self._conn.scalars(select(_RUN).where(Execution.id == some[0]))
+            else:
+                half = len(some) // 2
+                waiting += [some[half:], some[:half]]
+
+    def _from_known(self, rows: KnownRows, newest: Mapping[int, int]) -> dict[int, RunView]:
+        """Those that are known, and are these very ones, and will never change again."""
+        found = {}
+        for task_id, text in rows.read(list(newest)).items():
+            view = self._checked(text)
+            if view is not None and view.task_id == task_id and view.id == newest.get(task_id):
                 found[task_id] = view
-        missing = [run for task, run in ids.items() if task not in found]
-        texts: dict[int, str] = {}
-        query = _rows().outerjoin(Revision, Revision.id == Execution.revision_id)
-        for start in range(0, len(missing), _KEYS):
-            for row in self._conn.execute(query.where(Execution.id.in_(missing[start : start + _KEYS]))):
-                found[row[0]] = view = self._view(row)
-                if _is_final(view):
-                    texts[row[0]] = _sealed(f"{row[2]}{SEPARATOR}{row[1] or ''}")
-        rows.keep(texts)
         return found
 
-    def _from_text(self, task_id: int, text: str) -> ExecutionView | None:
-        """The view of a final row of that task; None for anything else."""
+    def _checked(self, text: str) -> RunView | None:
+        """The view of a final row; None for anything else."""
         body = text.partition(SEPARATOR)[2]
-        values, _, commit = body.rpartition(SEPARATOR)
         if text != _sealed(body):
             return None
         try:
-            view = self._view((task_id, commit or None, values))
+            view = self._view(body)
         except (ValueError, AssertionError, KeyError):
             return None
-        return view if view.task_id == task_id and _is_final(view) else None
+        return view if _is_final(view) else None
 
-    def open(self, *, every: bool) -> dict[int, list[ExecutionView]]:
+    def open(self, *, every: bool) -> dict[int, list[RunView]]:
         """What has not ended, by task, oldest first; far fewer rows than tasks, so they are read at once."""
         query = (
-            _rows()
-            .outerjoin(Revision, Revision.id == Execution.revision_id)
+            select(Execution.task_id, _RUN)
             .with_hint(Execution, f"FORCE INDEX ({BY_STATE})", "mysql")
-            .where(Execution.status == Status.OPEN)
+            # as a plain number: the driver writes a member of an enum as text, for which MariaDB sorts
+            .where(Execution.status == int(Status.OPEN))
             .order_by(Execution.id)
         )
         if not every and len(self.known) <= _KEYS:
             query = query.where(Execution.task_id.in_(self.known))
         found = defaultdict(list)
-        for row in self._conn.execute(query):
-            if row[0] in self.known:
-                found[row[0]].append(self._view(row))
+        for task_id, text in self._conn.execute(query):
+            if task_id in self.known:
+                found[task_id].append(self._view(text))
         return found
 
-    def _by_task(self, query: Any) -> dict[int, ExecutionView]:
-        # a task that was added since the others were read is not in this report
-        return {row[0]: self._view(row) for row in self._conn.execute(query) if row[0] in self.known}
+    def _view(self, text: str) -> RunView:
+        task = self.known[int(text.split(SEPARATOR, 2)[1])]
+        return self._reader.view(text, task.name, task.server)
 
-    def _view(self, row: Any) -> ExecutionView:
-        task_id, commit, values = row
-        task = self.known[task_id]
-        return self._reader.view(values, Labels(task.name, task.server, task.project, commit))
+
+def _gathered(conn: Connection, query: Select[str], key: Any) -> Iterator[str]:
+    """The packed texts that ``query`` selects, of all rows as one; ``key`` is counted on the way."""
+    text = query.selected_columns[0]
+    count, found = conn.execute(query.with_only_columns(func.count(key), joined(text))).one()
+    whole = parted(found, count)
+    return iter(conn.scalars(query) if whole is None else whole)
 
 
 def _sealed(body: str) -> str:
@@ -222,11 +259,7 @@ def _sealed(body: str) -> str:
     return f"{crc32(body.encode()):08x}{SEPARATOR}{body}"
 
 
-def _is_final(view: ExecutionView) -> bool:
+def _is_final(view: RunView) -> bool:
     """Whether its row will never change again: ``lost`` and ``unreachable`` may be corrected."""
     unproven = view.reason in (Reason.LOST, Reason.UNREACHABLE)
     return view.status in (Status.SUCCESS, Status.FAILED, Status.SKIPPED) and not unproven
-
-
-def _rows() -> Any:
-    return select(Execution.task_id, Revision.commit, packed(*EXECUTION_VALUES))

@@ -85,36 +85,23 @@ class TaskView:
 
 
 @dataclass(frozen=True, slots=True)
-class ExecutionView:
-    """An execution without its output. ``commit`` is the whole hash of its revision, None without git."""
+class RunView:
+    """What a status tells of an execution; reports on many thousands of tasks read no more of each."""
 
     id: int
     task_id: int
     task: str
     server: str
-    project: str
     status: int
     reason: str | None
     exit_code: int | None
-    trigger: str
-    requested_by: str | None
     attempt: int
     scheduled_for: datetime
     due_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
-    cancel_requested_at: datetime | None
     cancel_requested_by: str | None
     generation: int
-    revision_id: int | None
-    commit: str | None
-    path: str
-    line: int
-    output_bytes: int
-    error_bytes: int
-    truncated: bool
-    archive: str | None
-    count: int
     created_at: datetime
 
     @property
@@ -127,6 +114,25 @@ class ExecutionView:
         if self.started_at is None or self.finished_at is None:
             return None
         return (self.finished_at - self.started_at).total_seconds()
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionView(RunView):
+    """An execution without its output. ``commit`` is the whole hash of its revision, None without git."""
+
+    project: str
+    trigger: str
+    requested_by: str | None
+    cancel_requested_at: datetime | None
+    revision_id: int | None
+    commit: str | None
+    path: str
+    line: int
+    output_bytes: int
+    error_bytes: int
+    truncated: bool
+    archive: str | None
+    count: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, String, func
@@ -32,7 +32,7 @@ class Moments(dict[str | None, datetime | None]):
     """Texts of a DATETIME(6) in UTC as instants, with a memory for one result: many rows share theirs."""
 
     def __missing__(self, text: str | None) -> datetime | None:
-        moment = None if text is None else datetime.fromisoformat(text).replace(tzinfo=UTC)
+        moment = None if text is None else datetime.fromisoformat(f"{text}+00:00")
         self[text] = moment
         return moment
 

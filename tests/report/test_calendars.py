@@ -11,7 +11,7 @@ from reconciler.model.condition import ConditionStatus, ConditionType, Health
 from reconciler.report.describe import TaskDescription
 from reconciler.report.describe_text import task_text
 from reconciler.report.judge import TaskFacts, judge_task
-from reconciler.report.overdue import find_overdue, suspect_slot
+from reconciler.report.overdue import Coming, find_overdue, suspect_slot
 from reconciler.report.rows import task_row
 from reconciler.report.timeline import Load, plan_of, timeline
 from reconciler.store.views import SuspensionView, TaskView
@@ -86,8 +86,8 @@ def test_the_same_holds_behind_a_suspension() -> None:
 
 
 def test_a_row_whose_next_slot_is_gone_is_not_suspected_for_a_forbidden_slot() -> None:
-    assert suspect_slot(hourly(None), [], TEN + timedelta(minutes=5), LATE) is None
-    found = suspect_slot(hourly(None), [], MORNING + timedelta(minutes=5), LATE)
+    assert suspect_slot(hourly(None), [], Coming(TEN + timedelta(minutes=5)), LATE) is None
+    found = suspect_slot(hourly(None), [], Coming(MORNING + timedelta(minutes=5)), LATE)
     assert found is not None
     assert found.slot == MORNING
 
