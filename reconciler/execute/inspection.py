@@ -119,6 +119,8 @@ def try_account(account: str, own: str, open_shell: Callable[[str | None], Shell
         lines = Lines(shell, mark, clock)
         who = lines.next("is")
         if who is None:
+            if "unknown user" in lines.problem:
+                advice = "make the account on that host, or correct `runAs` of the tasks that name it"
             return Finding(name, False, lines.problem, advice)
         return Finding(name, who == account, f"becomes {who}", advice)
     finally:

@@ -38,7 +38,7 @@ class Overdue:
         tail = {
             "NotClaimed": "was not claimed by any scheduler; is a controller running?",
             "NotStarted": f"is claimed as execution {self.execution} and still waits; is a worker running, "
-            "and is there room on the server?",
+            "is there room on the server, and does its host answer?",
             "NotScheduled": "has no entry in the ledger, and the row's next run is not what its schedule "
             "says; an apply recomputes it",
         }[self.reason]

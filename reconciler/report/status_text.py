@@ -58,8 +58,12 @@ def headline(report: StatusReport) -> str:
         return "Nothing is declared yet: `reconciler apply PATH` makes a start"
     if not troubled:
         never = sum(1 for item in tasks if item.health is Health.UNKNOWN)
-        tail = f", {never} of them {'has' if never == 1 else 'have'} not run yet" if never else ""
-        return f"{counted(len(tasks), 'task')}, nothing needs attention{tail}"
+        tail = f", {never:,} of them {'has' if never == 1 else 'have'} not run yet" if never else ""
+        drifted = sum(1 for item in report.objects if item.sync is Sync.DRIFTED)
+        if not drifted:
+            return f"{counted(len(tasks), 'task')}, nothing needs attention{tail}"
+        by_hand = f"{counted(drifted, 'object')} {'was' if drifted == 1 else 'were'} changed by hand"
+        return f"{counted(len(tasks), 'task')}, nothing failed{tail}; but {by_hand}"
     count = sum(1 for item in troubled if item.kind is Kind.TASK)
     others = len(troubled) - count
     parts = [f"{count} of {counted(len(tasks), 'task')}"] if count else []

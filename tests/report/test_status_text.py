@@ -129,6 +129,10 @@ def test_the_colours_say_what_is_bad() -> None:
         ((nightly("a", TaskFacts(run_view(NOW), run_view(NOW))),), "1 task, nothing needs attention"),
         ((nightly("a", TaskFacts()),), "1 task, nothing needs attention, 1 of them has not run yet"),
         (
+            (nightly("a", TaskFacts(), drifted=True),),
+            "1 task, nothing failed, 1 of them has not run yet; but 1 object was changed by hand",
+        ),
+        (
             (nightly("a", TaskFacts(run_view(NOW, status=2), run_view(NOW, status=2))),),
             "1 of 1 task needs attention",
         ),
