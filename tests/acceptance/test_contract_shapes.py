@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -266,11 +268,21 @@ def test_paths_of_problems_are_relative_to_the_tree_or_to_the_repository(
         (place / "manifests/bad/x.yaml").unlink()
 
 
-def test_an_apply_prints_its_revision_and_the_plan_that_was_approved(place: Path) -> None:
-    """The last test of this place: it applies what the others look at."""
-    plan = command("plan", "--out", "x.plan", "-o", "json").json
-    check(json.loads((place / "x.plan").read_text()), {"format": 1, "digest": plan["digest"]})
-    applied = command("apply", "x.plan", "--yes", "-o", "json")
+@pytest.fixture
+def own_database(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A copy of the place's, for a test that changes it: the others run before it, or after it."""
+    copy = tmp_path / "state.db"
+    with closing(sqlite3.connect(place.parent / "state.db")) as old, closing(sqlite3.connect(copy)) as new:
+        old.backup(new)
+    monkeypatch.setenv("RECONCILER_DATABASE_URL", f"sqlite:///{copy}")
+
+
+@pytest.mark.usefixtures("own_database")
+def test_an_apply_prints_its_revision_and_the_plan_that_was_approved(tmp_path: Path) -> None:
+    file = tmp_path / "x.plan"
+    plan = command("plan", "--out", file, "-o", "json").json
+    check(json.loads(file.read_text()), {"format": 1, "digest": plan["digest"]})
+    applied = command("apply", file, "--yes", "-o", "json")
     assert (applied.code, applied.err) == (0, "")
     check(applied.json, contract.APPLY)
     assert (applied.json["digest"], applied.json["summary"]) == (plan["digest"], plan["summary"])
