@@ -98,8 +98,24 @@ def _run(arguments: list[str], console: Console) -> int:
     module.configure(parser)
     args = _options().parse_args(arguments[:place])
     if command in STAYING:
-        gc.enable()
+        collect_calmly()
     return int(module.run(_parse(parser, arguments[place + 1 :], args), console))
+
+
+def collect_calmly() -> None:
+    """Collect garbage as suits a process that stays: what is loaded by now is none, and most of what comes is
+    freed without the collector.
+
+    Python looks after every 700 new objects, of which a run has dozens, and now and then at all that live: a
+    sixth of the CPU time of 10,000 runs, in pauses of up to 0.1 s.
+    """
+    gc.freeze()
+    gc.set_threshold(*_GARBAGE)
+    gc.enable()
+
+
+_GARBAGE = (20_000, 20, 20)
+"""New objects between two looks at the youngest; such looks to one at the middle-aged; and so on."""
 
 
 def _parse(parser: argparse.ArgumentParser, words: list[str], args: argparse.Namespace) -> argparse.Namespace:
