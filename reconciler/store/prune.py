@@ -10,11 +10,13 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import (
     Connection,
     ScalarSelect,
+    Select,
     Text,
     and_,
     bindparam,
@@ -135,23 +137,22 @@ def project_histories(connection: Connection) -> dict[int, object]:
 
 def ends_of(connection: Connection, task_ids: Sequence[int], count: int) -> dict[int, Ends]:
     """Of each task the oldest row, and the newest of those that ``count`` newer ones follow."""
+    rows = connection.execute(_ends(count), {"tasks": list(task_ids)})
+    return {row[0]: Ends(row[1], row[2]) for row in rows}
+
+
+@lru_cache(maxsize=64)
+def _ends(count: int) -> Select[*tuple[Any, ...]]:
+    """Made once for each ``maxCount``: that takes as long as all else in a look at a page of tasks."""
     oldest = _one(BY_TASK, lambda row: (row.task_id, row.id))
     beyond = _one(BY_TASK, lambda row: (row.task_id.desc(), row.id.desc()), offset=count)
-    rows = connection.execute(select(Task.id, oldest, beyond).where(Task.id.in_(task_ids)))
-    return {row[0]: Ends(row[1], row[2]) for row in rows}
+    return select(Task.id, oldest, beyond).where(Task.id.in_(bindparam("tasks", expanding=True)))
 
 
 def needed(connection: Connection, tasks: Sequence[TaskRow]) -> dict[int, Needed]:
     """What must stay of these tasks; each answer is one dive into an index."""
-    newest = [
-        _one(BY_TASK, _by_id),
-        _one(BY_SLOT, _by_slot, lambda row: (row.trigger.in_(_OWN_SLOTS),)),
-        _one_ended(Status.SUCCESS),
-        _one_ended(Status.FAILED),
-        _one_ended(Status.FAILED, lambda row: (row.reason.not_in(_UNPROVEN),)),
-    ]
     keys = [task.id for task in tasks]
-    found = {row[0]: row[1:] for row in connection.execute(select(Task.id, *newest).where(Task.id.in_(keys)))}
+    found = {row[0]: row[1:] for row in connection.execute(_newest(), {"tasks": keys})}
     dependent = [task.id for task in tasks if task.after]
     chained: dict[int, int | None] = {}
     if dependent:
@@ -173,6 +174,18 @@ def needed(connection: Connection, tasks: Sequence[TaskRow]) -> dict[int, Needed
         )
         for key, ids in found.items()
     }
+
+
+@lru_cache(maxsize=1)
+def _newest() -> Select[*tuple[Any, ...]]:
+    newest = [
+        _one(BY_TASK, _by_id),
+        _one(BY_SLOT, _by_slot, lambda row: (row.trigger.in_(_OWN_SLOTS),)),
+        _one_ended(Status.SUCCESS),
+        _one_ended(Status.FAILED),
+        _one_ended(Status.FAILED, lambda row: (row.reason.not_in(_UNPROVEN),)),
+    ]
+    return select(Task.id, *newest).where(Task.id.in_(bindparam("tasks", expanding=True)))
 
 
 _OLD = (

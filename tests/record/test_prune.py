@@ -327,3 +327,25 @@ def test_rows_that_cannot_go_keep_nobody_from_the_others(
     steps_of(world, one)
     assert len(past.left(stuck)) == 9
     assert len(past.left(other)) == 1
+
+
+@sqlite_only
+def test_a_look_that_finds_nothing_is_followed_by_a_long_rest(
+    world: World, past: Past, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To look for work is to cost next to nothing; what goes is not held up."""
+    page = retention.Selection.page
+
+    def slow(selection: retention.Selection, cursor: int) -> list[prune.TaskRow]:
+        world.clock.advance(0.02)
+        return page(selection, cursor)
+
+    monkeypatch.setattr(retention.Selection, "page", slow)
+    past.keep(maxCount=1)
+    task = world.fleet.task()
+    past.rows(task, 3)
+    assert steps.Pruner(world.db, world.clock, "me").step() == pytest.approx(0.02)
+    world.clock.advance(steps.PASS_SECONDS)
+    with world.db.write() as connection:
+        prune.write_cursor(connection, 0, START)
+    assert steps.Pruner(world.db, world.clock, "me").step() == pytest.approx(2.0)
