@@ -35,7 +35,8 @@ def sql_time(moment: datetime | None) -> str:
         return "NULL"
     if moment.tzinfo is not UTC and moment.utcoffset():
         raise ValueError(f"a time for the database must be in UTC, not {moment!r}")
-    return f"'{moment:%Y-%m-%d %H:%M:%S.%f}'"
+    # a fifth of what a format with % takes; the zone is cut off
+    return f"'{moment.isoformat(' ', 'microseconds')[:26]}'"
 
 
 class Times(dict[datetime | None, str]):
