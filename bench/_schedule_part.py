@@ -24,6 +24,7 @@ from unittest.mock import patch
 
 from sqlalchemy import func, insert, select
 
+from reconciler.cli.main import collect_calmly
 from reconciler.clock import SystemClock
 from reconciler.controller.loop import Loop
 from reconciler.controller.runtime import Runtime
@@ -190,6 +191,7 @@ def count(db: Database) -> int:
 
 @contextmanager
 def process(db: Database, executor: Noop) -> Iterator[Runtime]:
+    collect_calmly()  # as the command line does for every process that stays
     with tempfile.TemporaryDirectory() as folder:
         settings = Settings(workers=WORKERS, allow_local=True, state_dir=Path(folder))
         runtime = Runtime(db, settings, CLOCK, executor, random.Random(), schedule=True)
@@ -214,7 +216,7 @@ def burst(url: str, tasks: int) -> dict[str, Any]:
             with measured() as told:
                 until(lambda: len(executor.starts) >= tasks, 120)
                 told["all started"] = CLOCK.now().timestamp() - due.timestamp()
-                until(lambda: ended(db) >= tasks, 120)
+                until(lambda: ended(db) >= tasks, 120, every=0.2)
         told |= lags(executor.starts) | proof(db, executor)
         told["claimed"] = claimed_after(db, due)
     return told
@@ -226,6 +228,9 @@ def steady(url: str, rate: int, seconds: int, spread: str) -> dict[str, Any]:
     with closing(Database.open(url, CLOCK)) as db:
         fill(db, rate if together else 10 * rate, "@every 1s" if together else "@every 10s", second(5))
         due = second(2)
+        if not together:
+            # where `@every 10s` has its slots: from anywhere else the next ones would come too early
+            due += timedelta(seconds=-due.timestamp() % 10)
         with db.write() as connection:
             values: dict[str, Any] = {"next_slot": due, "next_run": due}
             connection.execute(Task.__table__.update().values(**values))
@@ -376,10 +381,10 @@ def wait_until(at: datetime) -> None:
     time.sleep(max(0.0, (at - CLOCK.now()).total_seconds()))
 
 
-def until(condition: Callable[[], bool], seconds: float) -> None:
+def until(condition: Callable[[], bool], seconds: float, *, every: float = 0.02) -> None:
     stop = time.monotonic() + seconds
     while not condition() and time.monotonic() < stop:
-        threading.Event().wait(0.02)
+        threading.Event().wait(every)
 
 
 PARTS: dict[str, Callable[..., dict[str, Any]]] = {
