@@ -37,7 +37,8 @@ LOST = {
 LOGIN = {1045, 1130, 1251, 1698, 1820, 1862, 3118, 3159, 3955}
 """Wrong password, host not allowed, method unknown, expired, locked, only with TLS."""
 FORBIDDEN = {1044, 1142, 1143, 1227, 1370, 1410}
-READ_ONLY = {1290, 1792, 1836}
+READ_ONLY = {1036, 1290, 1792, 1836}
+"""1036 is what MariaDB says of a table of an engine that only reads (innodb_read_only)."""
 UNKNOWN_DATABASE = {1049}
 NO_SUCH_TABLE = {1146, 1054}
 FULL = {20, 1021, 1026, 1114}

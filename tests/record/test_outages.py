@@ -32,6 +32,7 @@ from tests.controller.conftest import eventually
 from tests.dispatch.fleet import Fleet, at
 from tests.record.runs import job, outcome
 from tests.services.database import DatabaseServer, MariaDB
+from tests.services.mysql import MySQL
 from tests.services.process import Service, ServiceMissing
 from tests.services.proxy import TcpProxy
 
@@ -324,6 +325,42 @@ def replica(private: Private, switch: str, recorder: StartRecorder) -> None:
     assert mine.writer.close(10)
 
 
+class Reading(MariaDB):
+    """With ``frozen`` it starts as one does on a file system that may only be read."""
+
+    frozen = False
+
+    def command(self) -> list[str]:
+        return [*super().command(), *(["--innodb-read-only=1"] if self.frozen else [])]
+
+
+@NOWHERE
+@pytest.mark.mariadb
+def test_a_server_whose_engine_only_reads_is_waited_for(recorder: StartRecorder) -> None:
+    with closing(Reading()) as server:
+        try:
+            server.start()
+        except ServiceMissing as missing:
+            pytest.skip(str(missing))
+        with fleet_on(server) as private:
+            task = taken(private.fleet, 20)
+            mine = recorder(private.url)
+            mine.end(range(1, 6), task)
+            eventually(lambda: private.fleet.states()["completed"] == 5)
+            server.frozen = True
+            server.restart()
+            mine.end(range(6, 21), task)
+            eventually(lambda: mine.spool.records == 15 and mine.writer.pending == 0, 30)
+            assert "read-only" in mine.failures[-1].message
+            assert private.fleet.states() == {"completed": 5, "taken": 15}
+            server.frozen = False
+            server.restart()
+            eventually(lambda: private.fleet.states() == {"completed": 20}, 30)
+            assert mine.writer.close(10)
+            assert mine.recorded == dict.fromkeys(range(1, 21), 1)
+            assert mine.spool.state.refused == 0
+
+
 @NOWHERE
 def test_rights_that_are_taken_away_cost_no_record(private: Private, recorder: StartRecorder) -> None:
     server = private.server
@@ -367,7 +404,7 @@ def test_an_end_over_the_servers_packet_is_kept_alone_and_taken_once_the_packet_
     eventually(lambda: not file.exists())
 
 
-class OnTinyDisk(MariaDB):
+class MariaDBOnTinyDisk(MariaDB):
     """Its folder is on a file system that the test fills."""
 
     def __init__(self, place: Path) -> None:
@@ -375,11 +412,12 @@ class OnTinyDisk(MariaDB):
         self.durable = False
 
 
-@pytest.fixture
-def tiny_disk() -> Iterator[Path]:
-    """200 MiB, of which an empty server takes 50."""
-    with mounted("200m") as place:
-        yield place
+class MySQLOnTinyDisk(MySQL):
+    """The same of MySQL."""
+
+    def __init__(self, place: Path) -> None:
+        Service.__init__(self, place)
+        self.durable = False
 
 
 @contextmanager
@@ -401,8 +439,18 @@ def mounted(size: str) -> Iterator[Path]:
 
 
 @NOWHERE
-def test_a_database_without_space_is_waited_for(tiny_disk: Path, recorder: StartRecorder) -> None:
-    with closing(OnTinyDisk(tiny_disk)) as server:
+@pytest.mark.parametrize(
+    ("kind", "size"),
+    [
+        # an empty server takes 50 and 110 MiB
+        pytest.param(MariaDBOnTinyDisk, "200m", marks=pytest.mark.mariadb),
+        pytest.param(MySQLOnTinyDisk, "500m", marks=pytest.mark.mysql),
+    ],
+)
+def test_a_database_without_space_is_waited_for(
+    kind: Callable[[Path], DatabaseServer], size: str, recorder: StartRecorder
+) -> None:
+    with mounted(size) as tiny_disk, closing(kind(tiny_disk)) as server:
         try:
             server.start()
         except ServiceMissing as missing:
