@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, func, literal_column, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, literal_column, or_, select
 
 from reconciler.errors import NotFound
 from reconciler.store import wire
@@ -37,6 +37,9 @@ TASKS_IN_ORDER = "uq_tasks_project_id_name_server_id"
 TASKS_BY_SERVER = "ix_tasks_server_id"
 REVISIONS_OF_PROJECT = "ix_revisions_project_id_id"
 _KEYS = 1000
+_TASK_ROWS = select(wire.as_one(*TASK_VALUES))
+_BY_ID = _TASK_ROWS.where(Task.id.in_(bindparam("ids", expanding=True)))
+"""Made once: recognising a statement that was made anew takes longer than running it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,20 +96,16 @@ def tasks_by_id(conn: Connection, ids: Sequence[int]) -> list[TaskView]:
     """The rows with these ids, in the order of the ids; unknown ones are left out."""
     found: dict[int, TaskView] = {}
     for start in range(0, len(ids), _KEYS):
-        query = _task_rows(Task.id.in_(ids[start : start + _KEYS]))
-        for view in _task_views(conn, wire.rows(conn.scalars(query))):
+        some = {"ids": ids[start : start + _KEYS]}
+        for view in _task_views(conn, wire.rows(conn.scalars(_BY_ID, some))):
             found[view.id] = view
     return [found[key] for key in ids if key in found]
 
 
 def all_tasks(conn: Connection) -> list[TaskView]:
     """Every live task, by project, name and server."""
-    found = wire.rows(conn.scalars(_task_rows(Task.deleted_at.is_(None))))
+    found = wire.rows(conn.scalars(_TASK_ROWS.where(Task.deleted_at.is_(None))))
     return sorted(_task_views(conn, found), key=lambda task: (task.project, task.name, task.server))
-
-
-def _task_rows(wanted: ColumnElement[bool]) -> Select[str]:
-    return select(wire.as_one(*TASK_VALUES)).where(wanted)
 
 
 def _task_views(conn: Connection, found: Iterable[list[Any]]) -> list[TaskView]:
