@@ -352,6 +352,33 @@ def test_a_run_ends_also_where_nobody_else_can_come_in(
     eventually(lambda: not processes(job))
 
 
+def test_a_server_without_the_cipher_that_we_ask_for_first_is_spoken_to_in_another(
+    start_quiet_sshd: Callable[..., QuietSshd], over_ssh: Executors, quiet_sshd: QuietSshd
+) -> None:
+    assert run(over_ssh, quiet_sshd).status is Status.SUCCESS
+    assert {one.link.local_cipher for one in connections(over_ssh)} == {transport_module.CIPHER}
+    server = start_quiet_sshd("Ciphers aes256-ctr", "MACs hmac-sha2-512-etm@openssh.com")
+    with running(server.folder) as some:
+        assert run(some, server, "seq 100000 | tail -n 1").stdout.text == "100000\n"
+        assert {one.link.local_cipher for one in connections(some)} == {"aes256-ctr"}
+
+
+def test_what_is_read_ahead_of_packets_comes_in_the_pieces_that_were_asked_for() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ahead = transport_module.ReadAhead(ours)
+        theirs.sendall(b"0123456789" * 5000)
+        theirs.shutdown(socket.SHUT_WR)
+        pieces = [ahead.recv(count) for count in (4, 3, 0)]
+        while piece := ahead.recv(30_000):
+            pieces.append(piece)
+        assert pieces[:3] == [b"0123", b"456", b""]
+        assert b"".join(pieces) == b"0123456789" * 5000
+        assert ahead.recv(1) == b""
+        ahead.settimeout(0.01)
+        assert ours.gettimeout() == 0.01
+
+
 def test_closing_ends_all_connections(quiet_sshd: QuietSshd, tcp_proxy: Callable[[int], TcpProxy]) -> None:
     proxy = tcp_proxy(quiet_sshd.port)
     with running(quiet_sshd.folder) as some:

@@ -10,7 +10,7 @@ import paramiko
 from paramiko.buffered_pipe import BufferedPipe
 
 from reconciler.execute.control import Stream
-from reconciler.execute.ssh.transport import WINDOW_BYTES, Exit, Link
+from reconciler.execute.ssh.transport import WINDOW_BYTES, Exit, Link, say_no_eof
 
 RECEIVE_BYTES = 1024 * 1024
 """Taken at once, so that one noisy run does not forget its clock."""
@@ -109,6 +109,7 @@ class ChannelShell:
         if on_close is None:
             return
         # without an explicit close the connection dies of channels that it no longer knows
+        say_no_eof(self._channel)
         with contextlib.suppress(paramiko.SSHException, OSError, EOFError):
             self._channel.close()
         self._link.exits.pop(self._channel.chanid, None)
