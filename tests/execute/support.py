@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from reconciler.model.server import ServerSpec
 from reconciler.model.task import TaskSpec
 from reconciler.settings import Settings
 from tests.services.guard import marked
+from tests.services.process import private_folder
 from tests.services.sshd import Sshd
 
 CLOCK = SystemClock()
@@ -64,6 +66,12 @@ def make_job(hop: Hop, command: str, *, jumps: tuple[Hop, ...] = (), **spec: Any
         due_at=SCHEDULED,
         jumps=jumps,
     )
+
+
+@cache
+def own_home() -> Path:
+    """Where local runs of this process live instead of the account's home; removed with the process."""
+    return private_folder("home")
 
 
 class Listener:
@@ -114,7 +122,8 @@ class Background:
 def executors(
     secrets_dir: Path | None = None, environment: dict[str, str] | None = None, **settings: Any
 ) -> Executors:
-    inherited = {name: os.environ[name] for name in ("PATH", "HOME", "USER", "LANG") if name in os.environ}
+    inherited = {name: os.environ[name] for name in ("PATH", "USER", "LANG") if name in os.environ}
+    inherited["HOME"] = str(own_home())
     return Executors(
         Settings(allow_local=True, secrets_dir=secrets_dir, **settings),
         CLOCK,
@@ -150,10 +159,8 @@ def eventually(condition: Callable[[], bool], timeout: float = 10) -> None:
 
 
 class QuietSshd(Sshd):
-    """An sshd whose sessions have an empty home of their own: no rc file of this account costs time."""
+    """An sshd whose login shells read their rc files, from a home where there is none."""
 
     def __init__(self, *options: str) -> None:
         super().__init__()
-        self.home = self.folder / "home"
-        self.home.mkdir(parents=True, exist_ok=True)
         self.options = (*options, f"SetEnv {self.marker} HOME={self.home}")

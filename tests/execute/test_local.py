@@ -26,6 +26,7 @@ from tests.execute.support import (
     eventually,
     executors,
     make_job,
+    own_home,
     plain_hop,
     processes,
     running,
@@ -185,7 +186,7 @@ def test_a_local_run_sees_only_a_clean_environment() -> None:
 
 
 def test_the_command_starts_in_the_home_folder() -> None:
-    assert run("pwd").stdout.text == os.environ["HOME"] + "\n"
+    assert run("pwd").stdout.text == f"{own_home()}\n"
 
 
 def test_a_folder_that_is_not_there_is_a_failed_start() -> None:

@@ -33,6 +33,9 @@ class Sshd(Service):
         self.host_key_file = self.folder / "host"
         self.known_hosts = self.folder / "known_hosts"
         self.authorized_keys = self.folder / "authorized_keys"
+        self.home = self.folder / "home"
+        """Of its sessions: what runs leave there goes with it, no rc file of this account costs time."""
+        self.home.mkdir(parents=True, exist_ok=True)
 
     @property
     def host_key(self) -> str:
@@ -94,9 +97,8 @@ class Sshd(Service):
             f"HostKey {self.host_key_file}",
             f"AuthorizedKeysFile {self.authorized_keys}",
             f"PidFile {self.folder / 'pid'}",
-            # Debian's bash reads ~/.bashrc under sshd unless it thinks itself nested: what a developer's
-            # rc file does (and waits for) is no part of our tests.
-            f"SetEnv {MARKER}={value} SHLVL=9",
+            # Debian's bash reads ~/.bashrc under sshd unless it thinks itself nested; /etc/bash.bashrc too.
+            f"SetEnv {MARKER}={value} HOME={self.home} SHLVL=9",
             f"AllowUsers {self.user}",
             # The folder lies below /tmp, which everyone may write to; strict modes refuse that.
             "StrictModes no",
