@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("reconciler.settings")
 
-LIVE = frozenset({"late_after", "workers", "log", "providers", "secrets_dir", "notify", "git"})
+LIVE = frozenset(
+    {"late_after", "workers", "log", "output_limit", "providers", "secrets_dir", "notify", "git"}
+)
 """Settings that a running process can go on with; the others are part of what it has already opened."""
 _TOLD_BY = ("notify", "providers", "secrets_dir", "late_after")
 """What telling people depends on."""

@@ -7,6 +7,7 @@ import os
 import random
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from reconciler.clock import Clock
@@ -114,8 +115,12 @@ class Executors:
         self._heard = heard
 
     def use(self, settings: Settings) -> None:
-        """Resolve secrets by these ``providers`` and ``secrets_dir``; the others need a new process."""
+        """From now on these ``providers``, ``secrets_dir``, ``output_limit``; others need a new process.
+
+        Runs that have started keep the limit of their start.
+        """
         self._secrets.use(settings.secrets_dir, settings.providers)
+        self._settings = replace(self._settings, output_limit=settings.output_limit)
 
     def connections(self) -> dict[str, int]:
         """How many ssh connections are in each state, see `Connections.states`; empty before the first."""

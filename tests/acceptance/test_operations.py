@@ -128,12 +128,16 @@ def test_sighup_reads_settings_anew_and_a_broken_file_changes_nothing(
         eventually(lambda: words in one.said(process))
         return next(line for line in one.said(process).splitlines() if words in line)
 
-    line = after('workers = 2\nlate_after = "5m"\nspool_size = "32MiB"\n', "were read again")
-    assert "changed: late_after 1m → 5m, workers 4 → 2" in line
+    line = after(
+        'workers = 2\nlate_after = "5m"\noutput_limit = "1MiB"\nspool_size = "32MiB"\n', "were read again"
+    )
+    assert "changed: output_limit 1GiB → 1MiB, late_after 1m → 5m, workers 4 → 2" in line
     assert "only after a restart: spool_size 256MiB → 32MiB" in line
     line = after("workers = \n", "stay as they are")
     assert "reconciler.toml cannot be read" in line
-    line = after('workers = 2\nlate_after = "5m"\nspool_size = "32MiB"\n', "nothing changed")
+    line = after(
+        'workers = 2\nlate_after = "5m"\noutput_limit = "1MiB"\nspool_size = "32MiB"\n', "nothing changed"
+    )
     notify = '[notify.ops]\nwebhook = "http://127.0.0.1:1/"\nsecret = {env = "HOOK"}\nevents = ["failure"]\n'
     line = after('workers = 2\nlate_after = "5m"\nspool_size = "32MiB"\n' + notify, "notify")
     assert "notify [] → ['ops']" in line

@@ -31,6 +31,18 @@ def test_local_runs_need_leave_from_the_settings() -> None:
     assert not listener.started.is_set()
 
 
+def test_a_new_limit_of_output_holds_for_runs_that_start_later() -> None:
+    some = executors()
+    some.use(Settings(output_limit=2 * 1024**2))
+    for hop in (plain_hop(), local_hop()):
+        outcome = some.run(make_job(hop, "yes | head -c 9000000; sleep 20"), Control())
+        assert outcome.reason is Reason.CANCELLED
+        assert "its output is longer than the limit of 2097152 bytes" in (outcome.message or "")
+    # the others stay: local runs are still allowed
+    some.use(Settings())
+    assert some.run(make_job(plain_hop(), "yes | head -c 9000000"), Control()).status is Status.SUCCESS
+
+
 def test_a_bug_becomes_an_outcome_that_tells_no_values(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: Any) -> None:
         raise RuntimeError("hunter22")
