@@ -44,7 +44,7 @@ docs: venv ## write docs/manifest.md from the models
 chaos-schedule: venv ## kill schedulers and their database for SECONDS=180, prove the ledger (SEED=, DATABASE=mysql)
 	@$(BIN)/python -m tests.chaos.schedule --seconds $(or $(SECONDS),180) $(if $(SEED),--seed $(SEED)) --database $(or $(DATABASE),mariadb)
 
-chaos-ssh: venv ## kill workers and cut connections for SECONDS=300, prove that each command ran once, whole (SEED=)
+chaos-ssh: venv ## kill controllers and workers, cut connections for SECONDS=300, prove that each command ran once, whole (SEED=)
 	@RECONCILER_CHAOS_SECONDS=$(or $(SECONDS),300) RECONCILER_CHAOS_SEED=$(SEED) $(BIN)/pytest -n 0 -q -s tests/acceptance/test_chaos_ssh.py
 
 soak: venv ## controllers on git for SECONDS=600 while everything breaks, then compare the world (SEED=)

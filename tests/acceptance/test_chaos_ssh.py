@@ -1,4 +1,4 @@
-"""Workers killed and connections cut at random: every command once on its host, all of its output recorded.
+"""Controllers and workers killed, connections cut: a command runs once, its output whole, no slot is lost.
 
 30 seconds here; `make chaos-ssh SECONDS=600` for longer, SEED= to repeat one.
 """
@@ -12,7 +12,9 @@ import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,6 +24,7 @@ from tests.services.sshd import Sshd
 
 SECONDS = int(os.environ.get("RECONCILER_CHAOS_SECONDS", "30"))
 TASKS = 6
+EVERY = timedelta(seconds=2)
 LINES = 3000
 
 
@@ -60,7 +63,7 @@ spec:
 
 @pytest.mark.ssh
 @pytest.mark.timeout(SECONDS + 240)
-def test_killed_workers_and_cut_connections_lose_and_double_nothing(
+def test_killed_controllers_and_workers_and_cut_connections_lose_and_double_nothing(
     program: Callable[..., Program],
     mariadb_url: str,
     start_sshd: Callable[..., Sshd],
@@ -76,30 +79,40 @@ def test_killed_workers_and_cut_connections_lose_and_double_nothing(
     tree = a_tree(tmp_path / "tree", sshd, proxy, ledger)
     one = program(mariadb_url, RECONCILER_SECRETS_DIR=str(sshd.folder))
     one("db", "upgrade").ok()
-    controller = one.start("controller", "--no-execute", str(tree))
-    workers = [one.start("worker"), one.start("worker")]
+    # the first schedules and executes; what it had claimed or ran when it is killed is for the others
+    words = [("controller", str(tree)), ("worker",), ("worker",)]
+    processes = [one.start(*each) for each in words]
     eventually(lambda: lines(ledger), 60)
 
-    kills = cuts = 0
+    kills = [0, 0, 0]
+    cuts = 0
     until = time.monotonic() + SECONDS
     while time.monotonic() < until:
         time.sleep(dice.uniform(0.2, 2.0))
         if dice.random() < 0.3:
-            victim = dice.randrange(len(workers))
-            workers[victim].send_signal(signal.SIGKILL if dice.random() < 0.8 else signal.SIGTERM)
-            workers[victim].wait()
-            workers[victim] = one.start("worker")
-            kills += 1
+            victim = dice.randrange(len(processes))
+            kills[victim] += 1
+            # the controller dies at least once, also in a short run; and never with a word
+            kill = victim == 0 or dice.random() < 0.8
+            processes[victim].send_signal(signal.SIGKILL if kill else signal.SIGTERM)
+            processes[victim].wait()
+            processes[victim] = one.start(*words[victim])
         else:
             proxy.cut()
             cuts += 1
-    assert kills
+    if not kills[0]:
+        kills[0] += 1
+        processes[0].kill()
+        processes[0].wait()
+        processes[0] = one.start(*words[0])
+        time.sleep(5)
+    print(f"killed: controller {kills[0]}, workers {kills[1] + kills[2]} times; connections cut {cuts} times")
     assert cuts
-    stop(controller)
+    stop(processes[0])
     # what is claimed is run to its end, by whoever is left
     eventually(lambda: not [item for item in one.executions() if item["status"] == 0], 150)
-    for worker in workers:
-        stop(worker)
+    for process in processes[1:]:
+        stop(process)
 
     executions = one.executions()
     ran = Counter(lines(ledger))
@@ -114,6 +127,25 @@ def test_killed_workers_and_cut_connections_lose_and_double_nothing(
         if item["id"] in ran:
             assert (item["outputBytes"], item["errorBytes"]) == (LINES * 10, LINES * 10), item
     assert len(ran) > TASKS
+    told = Counter(item["reason"] for item in executions)
+    print(f"{len(executions)} rows, {len(ran)} commands ran: {dict(told)}")
+    assert_no_slot_vanished(executions)
+
+
+def assert_no_slot_vanished(executions: list[dict[str, Any]]) -> None:
+    """Of each task every slot between its first and its last has a row, or is counted in one."""
+    rows: dict[str, dict[datetime, int]] = {}
+    for item in executions:
+        if item["attempt"] == 1:
+            at = datetime.fromisoformat(item["scheduledFor"])
+            slots = rows.setdefault(item["task"], {})
+            assert at not in slots, f"two rows for one slot: {item}"
+            slots[at] = item["count"]
+    assert len(rows) == TASKS
+    for task, slots in rows.items():
+        passed = (max(slots) - min(slots)) / EVERY
+        # a row that counts several stands at the oldest of them
+        assert sum(slots.values()) == passed + slots[max(slots)], (task, sorted(slots))
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:
