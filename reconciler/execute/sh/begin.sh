@@ -15,6 +15,20 @@ r_undone() {
     r_refuse "$1"
 }
 
+# r_since LINE: sets r_start to the start time in a line of /proc/PID/stat, field 22. Shells whose name is one word, as ours
+# should be, need no search for its end, which for some of them costs more than a process.
+r_since() {
+    set -- $1
+    case "$2 $3" in
+    '('*') '?) r_start=${22} ;;
+    *)
+        r_start=$*
+        set -- ${r_start##*\) }
+        r_start=${20}
+        ;;
+    esac
+}
+
 r_base=$HOME/.local/state/reconciler/runs
 r_run=$r_base/$r_id
 r_no="and without a writable place only \`durable: false\` can run"
@@ -42,10 +56,10 @@ done
 [ -n "$r_setsid" ] || r_setsid=$(command -v setsid) || r_undone "there is no setsid here: only \`durable: false\` can run"
 { read -r r_line </proc/$$/stat && read -r r_boot </proc/sys/kernel/random/boot_id && read -r r_up r_x </proc/uptime; } 2>/dev/null ||
     r_undone "there is no /proc here: only \`durable: false\` can run"
-set -- ${r_line##*\) }
-r_own="$$ ${20}"
-# room for what is written at the end, when the disk may be full
-printf '%s' "$r_text" >"$r_run/$r_name" && printf '%-14s\n' - >"$r_run/exit" && printf '%-200s\n' '' >"$r_run/why" &&
+r_since "$r_line"
+r_own="$$ $r_start"
+# room for what is written at the end, when the disk may be full. Of why the first line counts: `read` takes a byte at a time
+printf '%s' "$r_text" >"$r_run/$r_name" && printf '%-14s\n' - >"$r_run/exit" && printf '\n%-200s' '' >"$r_run/why" &&
     : >"$r_run/out" && : >"$r_run/err" || r_undone "$r_run cannot be written, $r_no"
 exec 2>/dev/null
 (
@@ -66,6 +80,5 @@ r_viewer=$!
     unset CDPATH
     if [ -n "$r_dir" ]; then cd "$r_dir" || exit 1; else cd 2>/dev/null || cd /; fi
     read -r r_line </proc/self/stat
-    r_pid=${r_line%% *}
-    set -- ${r_line##*\) }
-    set -- "$r_setsid" "$r_run" "$r_name" "$r_pid ${20} $r_own $r_boot $r_up $r_spec ."
+    r_since "$r_line"
+    set -- "$r_setsid" "$r_run" "$r_name" "${r_line%% *} $r_start $r_own $r_boot $r_up $r_spec ."

@@ -16,7 +16,7 @@ if [ -n "$r_before" ] || ! r_ended; then
     if [ -n "$r_before" ] || ! r_ended; then r_end; fi
     if [ -z "$r_before" ] && [ "$r_alive" = 0 ] && r_ended; then
         # it was quicker
-        printf '%-200s\n' '' 1<>"$r_run/why"
+        printf '\n%-200s' '' 1<>"$r_run/why"
     fi
 fi
 printf '%sdone %s %s\n' "$r_mark" "$r_alive" "$r_count"
