@@ -158,6 +158,8 @@ class Measurement:
         for hop in hops:
             whole_run(self.executors, hop)
         after = resident()
+        # their folders are removed ten seconds after the last run
+        time.sleep(15)
         begun, idle = cpu(), time.perf_counter()
         time.sleep(10)
         share = (cpu() - begun) / (time.perf_counter() - idle)
