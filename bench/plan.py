@@ -14,13 +14,18 @@ Rounds of all take turns. Seconds are CPU time (user and system, children includ
 busy machine disturbs least; ratios are taken round by round, and the figures are medians. Memory is the peak.
 
     python bench/plan.py [--rounds 5] [--sizes 1000,10000,100000] [--json bench/results/plan.json]
+
+In parts, where the machine is free for minutes only: with ``--folder DIR`` trees, databases and runs stay in
+DIR, and a later call goes on from there. ``--rounds 0`` prepares, and shows what was seen so far.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import importlib.metadata
+import itertools
 import json
 import os
 import platform
@@ -76,10 +81,23 @@ class Case:
     written: Written
     parts: dict[str, Callable[[], Run]]
     runs: dict[str, list[Run]]
+    kept: Path
+    """The runs of whole rounds, for a later call."""
 
     @property
     def name(self) -> str:
         return f"{self.tasks:,} tasks, {self.layout}"
+
+    def round(self, number: str) -> None:
+        """Run everything once, and keep that."""
+        seen = {}
+        for name, each in self.parts.items():
+            say(f"{self.name}: {number}, {name}")
+            seen[name] = each()
+        with self.kept.open("a") as file:
+            file.write(json.dumps({name: dataclasses.asdict(one) for name, one in seen.items()}) + "\n")
+        for name, one in seen.items():
+            self.runs[name].append(one)
 
 
 def environment(home: Path) -> dict[str, str]:
@@ -164,9 +182,14 @@ def prepare(home: Path, tasks: int, files: int, mariadb: MariaDB | None, with_te
     layout = "each in a file" if files == tasks else f"{files:,} files"
     place = home / f"{tasks}-{files}"
     tree = place / "tree"
-    written = write_tree(tree, tasks, files)
+    ready = place / "ready.json"
     local = f"sqlite:///{place}/state.db"
-    command(home, "apply", tree, local, "--yes")
+    if not ready.exists():
+        shutil.rmtree(place, ignore_errors=True)
+        written = write_tree(tree, tasks, files)
+        command(home, "apply", tree, local, "--yes")
+        ready.write_text(json.dumps(dataclasses.asdict(written)))
+    written = Written(**json.loads(ready.read_text()))
     parts = {
         "bare": lambda: part(home, "bare", str(tree)),
         "bare, gc off": lambda: part(home, "bare-without-gc", str(tree)),
@@ -181,10 +204,16 @@ def prepare(home: Path, tasks: int, files: int, mariadb: MariaDB | None, with_te
     parts |= plans(home, tree, local)
     if with_terraform and tasks <= MOST_FOR_TERRAFORM and files != tasks:
         folder = place / "terraform"
-        write_terraform(folder, tasks)
-        run(home, "terraform", "init", "-input=false", cwd=folder)
+        if not (folder / "ready").exists():
+            write_terraform(folder, tasks)
+            run(home, "terraform", "init", "-input=false", cwd=folder)
+            (folder / "ready").touch()
         parts["terraform plan"] = lambda: terraform(home, folder)
-    return Case(tasks, layout, written, parts, {name: [] for name in parts})
+    kept = place / "runs.jsonl"
+    rounds = [json.loads(line) for line in kept.read_text().splitlines()] if kept.exists() else []
+    names = dict.fromkeys([*parts, *itertools.chain(*rounds)])
+    runs = {name: [Run(**each[name]) for each in rounds if name in each] for name in names}
+    return Case(tasks, layout, written, parts, runs, kept)
 
 
 @contextlib.contextmanager
@@ -199,27 +228,38 @@ def services(absent: list[str]) -> Iterator[MariaDB | None]:
         yield server
 
 
-def measure(rounds: int, sizes: list[int]) -> dict[str, Any]:
+@contextlib.contextmanager
+def place(kept: Path | None) -> Iterator[Path]:
+    """Where everything lies: ``kept``, or a folder that is gone afterwards."""
+    if kept is None:
+        with tempfile.TemporaryDirectory(prefix="bench-plan-") as folder:
+            yield Path(folder)
+    else:
+        kept.mkdir(parents=True, exist_ok=True)
+        yield kept.resolve()
+
+
+def measure(rounds: int, sizes: list[int], folder: Path | None) -> dict[str, Any] | None:
+    """All figures; None where everything is prepared and nothing was measured yet."""
     absent = [] if shutil.which("terraform") else ["terraform (it is not on the PATH)"]
     cases = []
-    with tempfile.TemporaryDirectory(prefix="bench-plan-") as folder, services(absent) as mariadb:
-        home = Path(folder)
+    with place(folder) as home, services(absent) if rounds else contextlib.nullcontext() as mariadb:
         versions = _versions(home, mariadb)
         for size in sizes:
             for files in [size // 100, *([size] if size == 10_000 else [])]:
                 case = prepare(home, size, files, mariadb, "terraform" in versions)
                 # the largest trees differ least from round to round, and cost the most
-                wanted = rounds if size < 100_000 else max(3, rounds // 2)
+                wanted = rounds if size < 100_000 or not rounds else max(3, rounds // 2)
                 for number in range(wanted):
-                    for name, each in case.parts.items():
-                        say(f"{case.name}: round {number + 1} of {wanted}, {name}")
-                        case.runs[name].append(each())
+                    case.round(f"round {number + 1} of {wanted}")
                 cases.append(case)
-                shutil.rmtree(home / f"{size}-{files}")
+                if folder is None:
+                    shutil.rmtree(home / f"{size}-{files}")
         say("")
+    if not all(case.kept.exists() for case in cases):
+        return None
     return {
         "name": "plan",
-        "rounds": rounds,
         "python": platform.python_version(),
         "machine": f"{platform.machine()}, {platform.system()}, {os.cpu_count()} CPUs",
         "versions": versions,
@@ -385,12 +425,16 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description="a plan, beside a bare load and terraform")
     arguments.add_argument("--rounds", type=int, default=5)
     arguments.add_argument("--sizes", default="1000,10000,100000")
+    arguments.add_argument("--folder", type=Path, help="keep all there, and go on with what is there")
     arguments.add_argument("--json", type=Path, default=Path("bench/results/plan.json"))
     given = arguments.parse_args()
     sizes = sorted(int(size) for size in given.sizes.split(","))
     if sizes[0] < 100:
         arguments.error("--sizes: at least 100 tasks")
-    result = measure(given.rounds, sizes)
+    result = measure(given.rounds, sizes, given.folder)
+    if result is None:
+        print("prepared")
+        return
     show(result)
     given.json.parent.mkdir(parents=True, exist_ok=True)
     given.json.write_text(json.dumps(result, indent=2) + "\n")

@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import bindparam, insert, update
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import DeclarativeBase, Session
 
 from reconciler.clock import SystemClock
 from reconciler.model.execution import CapturedStream, Hop, Job, Outcome, Reason, Status
@@ -56,6 +56,18 @@ GOAL = 0.6
 OUTPUTS = {"no output": 0, "200 bytes": 200, "4 KiB": 4096}
 START = datetime(2026, 3, 1, tzinfo=UTC)
 TABLE = Execution.__table__
+
+
+class Base(DeclarativeBase):
+    """The program has no mapped classes; the ORM's way of inserting is measured with one."""
+
+
+class Mapped(Base):
+    """The ledger's rows as objects."""
+
+    __table__ = TABLE
+
+
 SPEC = TaskSpec.model_validate({"command": "true"})
 SERVER = Hop("web-1", ServerSpec.model_validate({"host": "web-1", "username": "deploy"}))
 
@@ -234,7 +246,7 @@ def with_orm(here: Place, made: Work) -> float:
     def step() -> None:
         for row in made.finished:
             with Session(here.db.engine) as session:
-                session.add(Execution(**row))
+                session.add(Mapped(**row))
                 session.commit()
 
     return timed(step)

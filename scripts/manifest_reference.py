@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
+from reconciler.manifest.docs import field_docs
 from reconciler.model.calendar import CalendarMetadata, CalendarSpec, Window
 from reconciler.model.metadata import Metadata, ProjectMetadata
 from reconciler.model.project import Defaults, Guard, History, ProjectSpec
@@ -69,11 +70,12 @@ def reference() -> str:
 def _table(model: type[BaseModel]) -> str:
     shown = model.model_construct().model_dump(mode="json", by_alias=True, warnings=False)
     rows = ["| field | default | meaning |", "|---|---|---|"]
+    docs = field_docs(model)
     for name, info in model.model_fields.items():
         alias = info.alias or name
         default = info.get_default(call_default_factory=True)
         text = "required" if default is PydanticUndefined else _default(shown.get(alias))
-        rows.append(f"| `{alias}` | {text} | {' '.join((info.description or '').split())} |")
+        rows.append(f"| `{alias}` | {text} | {' '.join(docs.get(name, '').split())} |")
     return "\n".join(rows) + "\n"
 
 

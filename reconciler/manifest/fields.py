@@ -9,6 +9,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
+from reconciler.manifest.docs import field_docs
 from reconciler.manifest.suggest import closest, one_of
 from reconciler.model.calendar import CalendarDeclaration
 from reconciler.model.project import ProjectDeclaration
@@ -74,9 +75,10 @@ def description_of(kind: str, loc: tuple[str | int, ...]) -> str | None:
     model = model_at(kind, loc[:-1])
     if model is None:
         return None
+    docs = field_docs(model)
     for name, field in model.model_fields.items():
-        if (field.alias or name) == loc[-1] and field.description:
-            return field.description.split("\n")[0]
+        if (field.alias or name) == loc[-1] and name in docs:
+            return docs[name].split("\n")[0]
     return None
 
 

@@ -12,8 +12,10 @@ from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
+from reconciler.manifest.docs import field_docs
 from reconciler.manifest.fields import MODELS
 from reconciler.manifest.resolve import GROUPS
+from reconciler.model.base import Model
 from reconciler.model.calendar import DAY_NAMES, WEEKDAYS
 from reconciler.model.names import MAX_NAME
 from reconciler.model.quantity import format_duration, format_size
@@ -80,7 +82,11 @@ def _definitions() -> dict[str, Schema]:
     _, generated = models_json_schema(
         [(model, "validation") for model in MODELS.values()], ref_template="#/definitions/{model}"
     )
-    definitions: dict[str, Schema] = {name: _plain(schema) for name, schema in generated["$defs"].items()}
+    known: dict[str, Schema] = generated["$defs"]
+    for each in _models(Model):
+        if each.__name__ in known:
+            _describe(known[each.__name__], each)
+    definitions = {name: _plain(schema) for name, schema in known.items()}
     for (owner, name), keywords in _ADDITIONS.items():
         definitions[owner]["properties"][name].update(keywords)
     for kind, spec in (("Task", "TaskDeclarationSpec"), ("Server", "ServerSpec")):
@@ -93,6 +99,22 @@ def _definitions() -> dict[str, Schema]:
         for name, description in _OUTER.items():
             definitions[model.__name__]["properties"][name].setdefault("description", description)
     return definitions
+
+
+def _models(root: type[Model]) -> Iterator[type[Model]]:
+    """All that are made from it, each before its own."""
+    for model in root.__subclasses__():
+        yield model
+        yield from _models(model)
+
+
+def _describe(schema: Schema, model: type[Model]) -> None:
+    """Give each property of a model the text behind its field; keywords stay in order."""
+    docs, properties = field_docs(model), schema["properties"]
+    for name, field in model.model_fields.items():
+        if name in docs:
+            key = field.alias or name
+            properties[key] = dict(sorted({**properties[key], "description": docs[name]}.items()))
 
 
 def _plain(schema: Schema) -> Schema:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Protocol
 
 from reconciler.errors import SourceUnreadable
-from reconciler.manifest.git import git_commit, git_root, git_source, is_ancestor
+from reconciler.manifest.git import git_commit, git_origin, git_root, git_source, is_ancestor
 from reconciler.manifest.git_tree import GitTree
 from reconciler.manifest.refusal import Refusal, link_out, too_large
 from reconciler.manifest.selection import IGNORE_FILE, MAX_IGNORE_FILE, Ignore, is_hidden, is_manifest
@@ -29,6 +29,7 @@ __all__ = [
     "Refusal",
     "Source",
     "git_commit",
+    "git_origin",
     "git_root",
     "git_source",
     "is_ancestor",

@@ -13,7 +13,7 @@ from reconciler.manifest.load import Loaded, load_tree
 from reconciler.manifest.memory import Memory
 from reconciler.manifest.places import placed
 from reconciler.manifest.problem import Problem
-from reconciler.manifest.source import GitTree, Source, git_commit, git_root, git_source, open_source
+from reconciler.manifest.source import GitTree, Source, git_origin, git_root, open_source
 from reconciler.model.state import Commit, DesiredState
 
 
@@ -34,8 +34,11 @@ class Tree:
     def desired(self) -> DesiredState:
         """The desired state with commit and source; raises ManifestsInvalid, or SourceUnreadable from git."""
         state = self.loaded.valid_state()
-        where = self.origin or git_source(self.path) or str(self.path.resolve())
-        return replace(state, commit=self.commit or git_commit(self.path), source=where)
+        if self.origin is not None and self.commit is not None:
+            return replace(state, commit=self.commit, source=self.origin)
+        source, head = git_origin(self.path)
+        where = self.origin or source or str(self.path.resolve())
+        return replace(state, commit=self.commit or head, source=where)
 
     def placed(self, problems: Iterable[Mapping[str, Any]]) -> tuple[Problem, ...]:
         """A plan's contradictions at the values that cause them; it knows only where documents begin."""

@@ -23,7 +23,6 @@ class Model(BaseModel):
         frozen=True,
         extra="forbid",
         alias_generator=to_camel,
-        use_attribute_docstrings=True,
         defer_build=True,
         allow_inf_nan=False,
     )

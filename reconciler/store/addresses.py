@@ -8,8 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, select
-from sqlalchemy.orm import InstrumentedAttribute
+from sqlalchemy import ColumnClause, Connection, select
 
 from reconciler.errors import Ambiguous, NotFound, UsageError
 from reconciler.model.names import Address
@@ -175,8 +174,8 @@ def _not_found(conn: Connection, address: Address, deleted: Sequence[AddressedTa
 
 def _ids(
     conn: Connection,
-    name: InstrumentedAttribute[str],
-    key: InstrumentedAttribute[int],
+    name: ColumnClause[str],
+    key: ColumnClause[int],
     noun: str,
     wanted: Iterable[str],
 ) -> dict[str, int]:

@@ -49,10 +49,7 @@ def put(
     changed = before is None or before["status"] != said.status
     transition = {"last_transition": now} if changed else {}
     connection.execute(
-        update(Condition)
-        .where(_of(kind, object_id, said.type, cause))
-        .values(**values, **transition)
-        .execution_options(synchronize_session=False)
+        update(Condition).where(_of(kind, object_id, said.type, cause)).values(**values, **transition)
     )
     return changed or (before is not None and before["reason"] != said.reason)
 

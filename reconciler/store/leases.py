@@ -49,9 +49,7 @@ def acquire(db: Database, connection: Connection, name: str, owner: str, seconds
     if row is None:
         try:
             with connection.begin_nested():
-                connection.execute(
-                    table.insert().values(name=name, owner=owner, token=1, until=until)  # type: ignore[attr-defined]
-                )
+                connection.execute(table.insert().values(name=name, owner=owner, token=1, until=until))
         except IntegrityError:
             # somebody was quicker; their row is locked until they commit
             row = _locked(connection, name)
@@ -159,7 +157,7 @@ def raise_counter(connection: Connection) -> None:
     if changed.rowcount == 0:
         try:
             with connection.begin_nested():
-                connection.execute(Lease.__table__.insert().values(name=COUNTER, owner="", token=1))  # type: ignore[attr-defined]
+                connection.execute(Lease.__table__.insert().values(name=COUNTER, owner="", token=1))
         except IntegrityError:
             connection.execute(update(Lease).where(Lease.name == COUNTER).values(token=Lease.token + 1))
 

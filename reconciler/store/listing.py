@@ -19,6 +19,7 @@ from reconciler.store.conditions import cause_of, type_of
 from reconciler.store.cursor import decode, encode
 from reconciler.store.decode import TASK_VALUES, ServerFacts, TaskReader, Texts, server_view
 from reconciler.store.labels import has_labels
+from reconciler.store.overrides import not_ended
 from reconciler.store.tables import Condition, Override, Project, Revision, Server, Task, User
 from reconciler.store.told import TYPE
 from reconciler.store.transitions import SEEN
@@ -335,7 +336,7 @@ def suspensions(conn: Connection, now: datetime) -> list[SuspensionView]:
     """The suspensions that have not ended at ``now``, also those that have not begun."""
     query = select(
         Override.reason, Override.by, Override.since, Override.until, Override.task_id, Override.project_id
-    ).where(Override.kind == "suspend", or_(Override.until.is_(None), Override.until > now))
+    ).where(*not_ended(now))
     return [SuspensionView(**row._mapping) for row in conn.execute(query)]
 
 

@@ -80,7 +80,7 @@ def add(connection: Connection, pieces: Sequence[LivePiece]) -> list[int]:
             "start": piece.start,
             "data": piece.data,
         }
-        stored = connection.execute(insert(LiveOutput.__table__), values)  # type: ignore[arg-type]
+        stored = connection.execute(insert(LiveOutput), values)
         key = stored.inserted_primary_key
         assert key is not None
         found.append(int(key[0]))

@@ -12,9 +12,9 @@ from reconciler.model.execution import Status
 from reconciler.model.measured import Measured, Suspended
 from reconciler.store.bulk import chunks
 from reconciler.store.handmade import Columns
-from reconciler.store.listing import suspensions
+from reconciler.store.overrides import not_ended
 from reconciler.store.rows import task_document
-from reconciler.store.tables import Execution, Task
+from reconciler.store.tables import Execution, Override, Task
 from reconciler.store.types import LongText
 
 LATEST = 20
@@ -57,8 +57,12 @@ def _suspended(
     """Of a task's own suspensions, and of those that hold for all, the ones that end last."""
     own: dict[int, Suspended] = {}
     everyone: list[Suspended] = []
-    found = [item for item in suspensions(connection, now) if item.since <= now]
-    for item in sorted(found, key=lambda item: item.until or datetime.max.replace(tzinfo=UTC)):
+    query = select(
+        Override.task_id, Override.project_id, Override.by, Override.reason, Override.since, Override.until
+    ).where(*not_ended(now), Override.since <= now)
+    for item in sorted(
+        connection.execute(query), key=lambda item: item.until or datetime.max.replace(tzinfo=UTC)
+    ):
         of = "task" if item.task_id is not None else "project" if item.project_id is not None else "all"
         said = Suspended(of, item.by, item.reason, item.since, item.until)
         if item.task_id is not None:

@@ -27,8 +27,8 @@ REWRITE_ROWS = 250
 REWRITE_BYTES = 1_000_000
 """Bounds of one UPDATE: a script may have megabytes, and a packet has 16 MiB on MariaDB."""
 
-SERVERS: Table = Server.__table__  # type: ignore[assignment]
-TASKS: Table = Task.__table__  # type: ignore[assignment]
+SERVERS = Server.__table__
+TASKS = Task.__table__
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,7 +111,6 @@ def delivered(connection: Connection, ids: Sequence[int], now: datetime) -> None
             update(Outbox)
             .where(Outbox.id.in_(some), Outbox.delivered_at.is_(None))
             .values(delivered_at=now, next_attempt=None, attempts=Outbox.attempts + 1, error=None)
-            .execution_options(synchronize_session=False)
         )
 
 
@@ -122,7 +121,6 @@ def postpone(connection: Connection, ids: Sequence[int], until: datetime, error:
             update(Outbox)
             .where(Outbox.id.in_(some), Outbox.delivered_at.is_(None))
             .values(next_attempt=until, attempts=Outbox.attempts + 1, error=error[:_LONGEST_ERROR])
-            .execution_options(synchronize_session=False)
         )
 
 
@@ -137,7 +135,6 @@ def give_up(connection: Connection, target: str, before: datetime, now: datetime
             Outbox.created_at < before,
         )
         .values(next_attempt=None, given_up_at=now, error=error[:_LONGEST_ERROR])
-        .execution_options(synchronize_session=False)
     )
     return done.rowcount
 

@@ -48,19 +48,15 @@ def lift(connection: Connection, scopes: Sequence[Scope], now: datetime) -> set[
     found = {
         row.id: Scope(row.task_id, row.project_id)
         for row in connection.execute(
-            select(Override.id, Override.task_id, Override.project_id).where(*_in_force(now))
+            select(Override.id, Override.task_id, Override.project_id).where(*not_ended(now))
         )
         if Scope(row.task_id, row.project_id) in wanted
     }
     for ids in chunks(sorted(found), _BATCH):
-        connection.execute(
-            update(Override)
-            .where(Override.id.in_(ids), *_in_force(now))
-            .values(until=now)
-            .execution_options(synchronize_session=False)
-        )
+        connection.execute(update(Override).where(Override.id.in_(ids), *not_ended(now)).values(until=now))
     return set(found.values())
 
 
-def _in_force(now: datetime) -> tuple[ColumnElement[bool], ...]:
+def not_ended(now: datetime) -> tuple[ColumnElement[bool], ...]:
+    """Of suspensions in force at ``now``, and of those that have not begun."""
     return Override.kind == SUSPEND, or_(Override.until.is_(None), Override.until > now)

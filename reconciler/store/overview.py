@@ -14,7 +14,6 @@ from typing import Any, Protocol
 from zlib import crc32
 
 from sqlalchemy import Connection, ScalarSelect, Select, String, and_, cast, func, select
-from sqlalchemy.orm import aliased
 
 from reconciler.model.execution import Reason, Status, Trigger
 from reconciler.store.bulk import chunks, number_list
@@ -118,10 +117,11 @@ def recorded_slots(conn: Connection, slots: Mapping[int, datetime]) -> set[int]:
 
 
 def _newest_contact() -> ScalarSelect[int]:
-    run = aliased(Execution)
+    rows = Execution.__table__.alias()
+    run = rows.c
     return (
         select(run.id)
-        .with_hint(run, f"FORCE INDEX ({BY_SERVER})", "mysql")
+        .with_hint(rows, f"FORCE INDEX ({BY_SERVER})", "mysql")
         .where(run.server_id == Server.id, run.status.in_(_FINISHED))
         .order_by(run.server_id.desc(), run.id.desc())
         .limit(1)
@@ -130,8 +130,9 @@ def _newest_contact() -> ScalarSelect[int]:
 
 
 def _newest_slot(finished: bool) -> ScalarSelect[int]:
-    run = aliased(Execution)
-    query = select(run.id).with_hint(run, f"FORCE INDEX ({BY_SLOT})", "mysql").where(run.task_id == Task.id)
+    rows = Execution.__table__.alias()
+    run = rows.c
+    query = select(run.id).with_hint(rows, f"FORCE INDEX ({BY_SLOT})", "mysql").where(run.task_id == Task.id)
     if finished:
         query = query.where(run.status.in_(_FINISHED))
     # named from its first column on: MySQL does not see that the outer row has fixed it, and would sort

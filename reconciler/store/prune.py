@@ -28,7 +28,6 @@ from sqlalchemy import (
     type_coerce,
     update,
 )
-from sqlalchemy.orm import aliased
 
 from reconciler.model.execution import Reason, Status, Trigger
 from reconciler.store.bulk import chunks, number_list
@@ -288,13 +287,14 @@ def write_cursor(connection: Connection, task_id: int, moment: datetime) -> None
     """Go on behind this task, not before ``moment``. Only who holds the lease calls it."""
     values = {"token": task_id, "until": moment}
     if connection.execute(update(Lease).where(Lease.name == CURSOR).values(values)).rowcount == 0:
-        connection.execute(Lease.__table__.insert().values(name=CURSOR, owner="", **values))  # type: ignore[attr-defined]
+        connection.execute(Lease.__table__.insert().values(name=CURSOR, owner="", **values))
 
 
 def _one(index: str, order: Any, more: Any = None, offset: int = 0) -> ScalarSelect[int]:
     """The first row of the outer task in an order that one index has, as a dive inside the statement."""
-    row = aliased(Execution)
-    query = select(row.id).with_hint(row, f"FORCE INDEX ({index})", "mysql").where(row.task_id == Task.id)
+    rows = Execution.__table__.alias()
+    row = rows.c
+    query = select(row.id).with_hint(rows, f"FORCE INDEX ({index})", "mysql").where(row.task_id == Task.id)
     if more is not None:
         query = query.where(*more(row))
     query = query.order_by(*order(row)).limit(1)

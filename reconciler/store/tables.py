@@ -8,20 +8,22 @@ CHECKs on names.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any
 
 from sqlalchemy import (
     BigInteger,
     CheckConstraint,
+    ColumnClause,
     ForeignKey,
     Index,
-    MetaData,
+    Integer,
     SmallInteger,
     String,
     UniqueConstraint,
 )
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from reconciler.store.declared import Base as Base  # with all tables, once these are defined
+from reconciler.store.declared import column, optional
 from reconciler.store.types import Json, Key, LongText, MediumBytes, MediumText, PackedJson, UtcDateTime
 
 SERVER_TABLE = {
@@ -32,21 +34,6 @@ SERVER_TABLE = {
     "mariadb_charset": "utf8mb4",
     "mariadb_collate": "utf8mb4_bin",
 }
-
-NAMING = {
-    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-    "ck": "ck_%(table_name)s_%(constraint_name)s",
-    "fk": "fk_%(table_name)s_%(column_0_name)s",
-    "pk": "pk_%(table_name)s",
-}
-
-
-class Base(DeclarativeBase):
-    """The root of all tables; constraints have predictable names on all three databases."""
-
-    metadata = MetaData(naming_convention=NAMING)
-    type_annotation_map: ClassVar = {datetime: UtcDateTime(), dict[str, Any]: Json(), list[Any]: Json()}
 
 
 def _trimmed() -> CheckConstraint:
@@ -59,12 +46,12 @@ class User(Base):
     __tablename__ = "users"
     __table_args__ = (SERVER_TABLE,)
 
-    id: Mapped[int] = mapped_column(Key, primary_key=True)
-    username: Mapped[str] = mapped_column(String(255), unique=True)
+    id: ColumnClause[int] = column(Key, primary_key=True)
+    username: ColumnClause[str] = column(String(255), unique=True)
     """The e-mail of the commit's author, or user@host."""
-    display_name: Mapped[str] = mapped_column(String(255), default="")
-    email: Mapped[str | None] = mapped_column(String(255))
-    created_at: Mapped[datetime]
+    display_name: ColumnClause[str] = column(String(255), default="")
+    email: ColumnClause[str | None] = optional(String(255))
+    created_at: ColumnClause[datetime] = column(UtcDateTime)
 
 
 class Project(Base):
@@ -73,17 +60,17 @@ class Project(Base):
     __tablename__ = "projects"
     __table_args__ = (_trimmed(), SERVER_TABLE)
 
-    id: Mapped[int] = mapped_column(Key, primary_key=True)
-    name: Mapped[str] = mapped_column(String(100), unique=True)
-    source: Mapped[str] = mapped_column(String(1000), default="")
+    id: ColumnClause[int] = column(Key, primary_key=True)
+    name: ColumnClause[str] = column(String(100), unique=True)
+    source: ColumnClause[str] = column(String(1000), default="")
     """The git remote or folder that was applied last."""
-    spec: Mapped[dict[str, Any]]
-    spec_hash: Mapped[str] = mapped_column(String(64))
-    commit: Mapped[str | None] = mapped_column(String(64))
+    spec: ColumnClause[dict[str, Any]] = column(Json)
+    spec_hash: ColumnClause[str] = column(String(64))
+    commit: ColumnClause[str | None] = optional(String(64))
     """The hash of the applied commit; NULL without git."""
-    revision_id: Mapped[int | None] = mapped_column(BigInteger)
-    created_at: Mapped[datetime]
-    updated_at: Mapped[datetime]
+    revision_id: ColumnClause[int | None] = optional(BigInteger)
+    created_at: ColumnClause[datetime] = column(UtcDateTime)
+    updated_at: ColumnClause[datetime] = column(UtcDateTime)
 
 
 class Server(Base):
@@ -92,32 +79,32 @@ class Server(Base):
     __tablename__ = "servers"
     __table_args__ = (_trimmed(), CheckConstraint("status IN (0, 1)", name="status"), SERVER_TABLE)
 
-    id: Mapped[int] = mapped_column(Key, primary_key=True)
-    name: Mapped[str] = mapped_column(String(100), unique=True)
+    id: ColumnClause[int] = column(Key, primary_key=True)
+    name: ColumnClause[str] = column(String(100), unique=True)
     """Unique over ALL rows: a name that comes back revives its row."""
-    host: Mapped[str] = mapped_column(String(255))
-    port: Mapped[int]
-    username: Mapped[str | None] = mapped_column(String(100))
-    status: Mapped[int] = mapped_column(SmallInteger, default=1, server_default="1")
+    host: ColumnClause[str] = column(String(255))
+    port: ColumnClause[int] = column(Integer)
+    username: ColumnClause[str | None] = optional(String(100))
+    status: ColumnClause[int] = column(SmallInteger, default=1, server_default="1")
     """0 disabled (or deleted), 1 enabled."""
-    environment: Mapped[str] = mapped_column(String(100), default="")
-    labels: Mapped[dict[str, Any]]
-    spec: Mapped[dict[str, Any]]
+    environment: ColumnClause[str] = column(String(100), default="")
+    labels: ColumnClause[dict[str, Any]] = column(Json)
+    spec: ColumnClause[dict[str, Any]] = column(Json)
     """What has no column of its own, annotations too."""
-    spec_hash: Mapped[str] = mapped_column(String(64))
+    spec_hash: ColumnClause[str] = column(String(64))
     """The hash of the canonical document at the last apply; a row that hashes otherwise has drifted."""
-    generation: Mapped[int] = mapped_column(BigInteger, default=1)
-    protected: Mapped[int] = mapped_column(SmallInteger, default=0)
-    project_id: Mapped[int | None] = mapped_column(ForeignKey("projects.id"), index=True)
+    generation: ColumnClause[int] = column(BigInteger, default=1)
+    protected: ColumnClause[int] = column(SmallInteger, default=0)
+    project_id: ColumnClause[int | None] = optional(ForeignKey("projects.id"), index=True)
     """NULL: a deleted server belongs to nobody."""
-    revision_id: Mapped[int | None] = mapped_column(BigInteger)
+    revision_id: ColumnClause[int | None] = optional(BigInteger)
     """The revision of the row's last change."""
-    path: Mapped[str] = mapped_column(String(1000), default="")
-    line: Mapped[int] = mapped_column(default=0)
-    created_by: Mapped[int] = mapped_column(ForeignKey("users.id"), index=True)
-    created_at: Mapped[datetime]
-    updated_at: Mapped[datetime]
-    deleted_at: Mapped[datetime | None] = mapped_column(UtcDateTime, index=True)
+    path: ColumnClause[str] = column(String(1000), default="")
+    line: ColumnClause[int] = column(Integer, default=0)
+    created_by: ColumnClause[int] = column(ForeignKey("users.id"), index=True)
+    created_at: ColumnClause[datetime] = column(UtcDateTime)
+    updated_at: ColumnClause[datetime] = column(UtcDateTime)
+    deleted_at: ColumnClause[datetime | None] = optional(UtcDateTime, index=True)
 
 
 class Task(Base):
@@ -133,37 +120,37 @@ class Task(Base):
         SERVER_TABLE,
     )
 
-    id: Mapped[int] = mapped_column(Key, primary_key=True)
-    name: Mapped[str] = mapped_column(String(100))
-    command: Mapped[str] = mapped_column(LongText)
+    id: ColumnClause[int] = column(Key, primary_key=True)
+    name: ColumnClause[str] = column(String(100))
+    command: ColumnClause[str] = column(LongText)
     """What /bin/sh runs, or a script's text."""
-    cron_expr: Mapped[str | None] = mapped_column(String(50))
-    server_id: Mapped[int] = mapped_column(ForeignKey("servers.id"), index=True)
-    status: Mapped[int] = mapped_column(SmallInteger, default=1, server_default="1")
+    cron_expr: ColumnClause[str | None] = optional(String(50))
+    server_id: ColumnClause[int] = column(ForeignKey("servers.id"), index=True)
+    status: ColumnClause[int] = column(SmallInteger, default=1, server_default="1")
     """0 disabled (or deleted), 1 enabled."""
-    last_run: Mapped[datetime | None]
+    last_run: ColumnClause[datetime | None] = optional(UtcDateTime)
     """Start of the newest started run, manual ones too."""
-    next_run: Mapped[datetime | None]
+    next_run: ColumnClause[datetime | None] = optional(UtcDateTime)
     """When the next slot is due: next_slot + jitter. NULL: nothing will run by itself."""
-    next_slot: Mapped[datetime | None]
+    next_slot: ColumnClause[datetime | None] = optional(UtcDateTime)
     """The next slot's nominal time."""
-    after_since: Mapped[datetime | None]
+    after_since: ColumnClause[datetime | None] = optional(UtcDateTime)
     """Since when the present `after` holds: successes that finished earlier do not count for it."""
-    timezone: Mapped[str] = mapped_column(String(100), default="UTC")
-    labels: Mapped[dict[str, Any]]
-    spec: Mapped[dict[str, Any]]
+    timezone: ColumnClause[str] = column(String(100), default="UTC")
+    labels: ColumnClause[dict[str, Any]] = column(Json)
+    spec: ColumnClause[dict[str, Any]] = column(Json)
     """What has no column of its own, annotations too."""
-    spec_hash: Mapped[str] = mapped_column(String(64))
-    generation: Mapped[int] = mapped_column(BigInteger, default=1)
-    protected: Mapped[int] = mapped_column(SmallInteger, default=0)
-    project_id: Mapped[int] = mapped_column(ForeignKey("projects.id"))
-    revision_id: Mapped[int | None] = mapped_column(BigInteger)
-    path: Mapped[str] = mapped_column(String(1000), default="")
-    line: Mapped[int] = mapped_column(default=0)
-    created_by: Mapped[int] = mapped_column(ForeignKey("users.id"), index=True)
-    created_at: Mapped[datetime]
-    updated_at: Mapped[datetime]
-    deleted_at: Mapped[datetime | None] = mapped_column(UtcDateTime, index=True)
+    spec_hash: ColumnClause[str] = column(String(64))
+    generation: ColumnClause[int] = column(BigInteger, default=1)
+    protected: ColumnClause[int] = column(SmallInteger, default=0)
+    project_id: ColumnClause[int] = column(ForeignKey("projects.id"))
+    revision_id: ColumnClause[int | None] = optional(BigInteger)
+    path: ColumnClause[str] = column(String(1000), default="")
+    line: ColumnClause[int] = column(Integer, default=0)
+    created_by: ColumnClause[int] = column(ForeignKey("users.id"), index=True)
+    created_at: ColumnClause[datetime] = column(UtcDateTime)
+    updated_at: ColumnClause[datetime] = column(UtcDateTime)
+    deleted_at: ColumnClause[datetime | None] = optional(UtcDateTime, index=True)
 
 
 class Execution(Base):
@@ -187,47 +174,47 @@ class Execution(Base):
         SERVER_TABLE,
     )
 
-    id: Mapped[int] = mapped_column(Key, primary_key=True, autoincrement=False)
+    id: ColumnClause[int] = column(Key, primary_key=True, autoincrement=False)
     """Made by the program (store.ids): ascending in time, unique without a round trip."""
-    task_id: Mapped[int] = mapped_column(BigInteger)
-    server_id: Mapped[int] = mapped_column(BigInteger)
+    task_id: ColumnClause[int] = column(BigInteger)
+    server_id: ColumnClause[int] = column(BigInteger)
     """As it was then."""
-    status: Mapped[int] = mapped_column(SmallInteger, default=0)
+    status: ColumnClause[int] = column(SmallInteger, default=0)
     """0 not ended, 1 success, 2 failed, 3 skipped."""
-    reason: Mapped[str | None] = mapped_column(String(32))
-    output: Mapped[str | None] = mapped_column(MediumText, deferred=True)
-    error: Mapped[str | None] = mapped_column(MediumText, deferred=True)
-    exit_code: Mapped[int | None]
-    trigger: Mapped[str] = mapped_column(String(16))
-    requested_by: Mapped[str | None] = mapped_column(String(255))
-    attempt: Mapped[int] = mapped_column(default=1)
-    scheduled_for: Mapped[datetime]
-    due_at: Mapped[datetime]
-    start_sent_at: Mapped[datetime | None]
+    reason: ColumnClause[str | None] = optional(String(32))
+    output: ColumnClause[str | None] = optional(MediumText)
+    error: ColumnClause[str | None] = optional(MediumText)
+    exit_code: ColumnClause[int | None] = optional(Integer)
+    trigger: ColumnClause[str] = column(String(16))
+    requested_by: ColumnClause[str | None] = optional(String(255))
+    attempt: ColumnClause[int] = column(Integer, default=1)
+    scheduled_for: ColumnClause[datetime] = column(UtcDateTime)
+    due_at: ColumnClause[datetime] = column(UtcDateTime)
+    start_sent_at: ColumnClause[datetime | None] = optional(UtcDateTime)
     """A start went out; until the host answers nobody knows whether it began."""
-    started_at: Mapped[datetime | None]
+    started_at: ColumnClause[datetime | None] = optional(UtcDateTime)
     """The host acknowledged the start, by our clock."""
-    machine: Mapped[str | None] = mapped_column(String(200))
+    machine: ColumnClause[str | None] = optional(String(200))
     """Of a run with ``connection: local`` that was taken: where its processes and its folder are."""
-    finished_at: Mapped[datetime | None]
-    cancel_requested_at: Mapped[datetime | None]
-    cancel_requested_by: Mapped[str | None] = mapped_column(String(255))
-    generation: Mapped[int] = mapped_column(BigInteger, default=1)
-    revision_id: Mapped[int | None] = mapped_column(BigInteger)
-    path: Mapped[str] = mapped_column(String(1000), default="")
-    line: Mapped[int] = mapped_column(default=0)
-    lease_owner: Mapped[str | None] = mapped_column(String(100))
-    lease_until: Mapped[datetime | None]
-    output_bytes: Mapped[int] = mapped_column(BigInteger, default=0)
-    error_bytes: Mapped[int] = mapped_column(BigInteger, default=0)
-    output_sha256: Mapped[str | None] = mapped_column(String(64))
-    error_sha256: Mapped[str | None] = mapped_column(String(64))
-    truncated: Mapped[int] = mapped_column(SmallInteger, default=0)
+    finished_at: ColumnClause[datetime | None] = optional(UtcDateTime)
+    cancel_requested_at: ColumnClause[datetime | None] = optional(UtcDateTime)
+    cancel_requested_by: ColumnClause[str | None] = optional(String(255))
+    generation: ColumnClause[int] = column(BigInteger, default=1)
+    revision_id: ColumnClause[int | None] = optional(BigInteger)
+    path: ColumnClause[str] = column(String(1000), default="")
+    line: ColumnClause[int] = column(Integer, default=0)
+    lease_owner: ColumnClause[str | None] = optional(String(100))
+    lease_until: ColumnClause[datetime | None] = optional(UtcDateTime)
+    output_bytes: ColumnClause[int] = column(BigInteger, default=0)
+    error_bytes: ColumnClause[int] = column(BigInteger, default=0)
+    output_sha256: ColumnClause[str | None] = optional(String(64))
+    error_sha256: ColumnClause[str | None] = optional(String(64))
+    truncated: ColumnClause[int] = column(SmallInteger, default=0)
     """1: the row holds less than the run wrote."""
-    archive: Mapped[str | None] = mapped_column(String(1000))
-    count: Mapped[int] = mapped_column(BigInteger, default=1)
+    archive: ColumnClause[str | None] = optional(String(1000))
+    count: ColumnClause[int] = column(BigInteger, default=1)
     """How many slots this row stands for: more than 1 only where very many were missed at once."""
-    created_at: Mapped[datetime]
+    created_at: ColumnClause[datetime] = column(UtcDateTime)
 
 
 class Revision(Base):
@@ -236,21 +223,21 @@ class Revision(Base):
     __tablename__ = "revisions"
     __table_args__ = (Index(None, "project_id", "id"), SERVER_TABLE)
 
-    id: Mapped[int] = mapped_column(Key, primary_key=True)
-    project_id: Mapped[int] = mapped_column(ForeignKey("projects.id"))
-    commit: Mapped[str | None] = mapped_column(String(64))
-    branch: Mapped[str | None] = mapped_column(String(255))
-    author: Mapped[str | None] = mapped_column(String(255))
+    id: ColumnClause[int] = column(Key, primary_key=True)
+    project_id: ColumnClause[int] = column(ForeignKey("projects.id"))
+    commit: ColumnClause[str | None] = optional(String(64))
+    branch: ColumnClause[str | None] = optional(String(255))
+    author: ColumnClause[str | None] = optional(String(255))
     """``Name <email>``"""
-    message: Mapped[str | None] = mapped_column(LongText)
-    dirty: Mapped[int] = mapped_column(SmallInteger, default=0)
-    applied_by: Mapped[str] = mapped_column(String(255))
-    applied_at: Mapped[datetime]
-    digest: Mapped[str] = mapped_column(String(64))
-    released: Mapped[str | None] = mapped_column(String(64))
+    message: ColumnClause[str | None] = optional(LongText)
+    dirty: ColumnClause[int] = column(SmallInteger, default=0)
+    applied_by: ColumnClause[str] = column(String(255))
+    applied_at: ColumnClause[datetime] = column(UtcDateTime)
+    digest: ColumnClause[str] = column(String(64))
+    released: ColumnClause[str | None] = optional(String(64))
     """The digest that released a tripped guard."""
-    counts: Mapped[dict[str, Any]]
-    changes: Mapped[list[Any]] = mapped_column(PackedJson)
+    counts: ColumnClause[dict[str, Any]] = column(Json)
+    changes: ColumnClause[list[Any]] = column(PackedJson)
 
 
 class Override(Base):
@@ -259,14 +246,14 @@ class Override(Base):
     __tablename__ = "overrides"
     __table_args__ = (SERVER_TABLE,)
 
-    id: Mapped[int] = mapped_column(Key, primary_key=True)
-    task_id: Mapped[int | None] = mapped_column(ForeignKey("tasks.id"), index=True)
-    project_id: Mapped[int | None] = mapped_column(ForeignKey("projects.id"), index=True)
-    kind: Mapped[str] = mapped_column(String(16))
-    reason: Mapped[str] = mapped_column(LongText)
-    by: Mapped[str] = mapped_column(String(255))
-    since: Mapped[datetime]
-    until: Mapped[datetime | None] = mapped_column(UtcDateTime, index=True)
+    id: ColumnClause[int] = column(Key, primary_key=True)
+    task_id: ColumnClause[int | None] = optional(ForeignKey("tasks.id"), index=True)
+    project_id: ColumnClause[int | None] = optional(ForeignKey("projects.id"), index=True)
+    kind: ColumnClause[str] = column(String(16))
+    reason: ColumnClause[str] = column(LongText)
+    by: ColumnClause[str] = column(String(255))
+    since: ColumnClause[datetime] = column(UtcDateTime)
+    until: ColumnClause[datetime | None] = optional(UtcDateTime, index=True)
 
 
 class Lease(Base):
@@ -275,11 +262,11 @@ class Lease(Base):
     __tablename__ = "leases"
     __table_args__ = (SERVER_TABLE,)
 
-    name: Mapped[str] = mapped_column(String(255), primary_key=True)
-    owner: Mapped[str] = mapped_column(String(255), default="")
-    token: Mapped[int] = mapped_column(BigInteger, default=0)
+    name: ColumnClause[str] = column(String(255), primary_key=True)
+    owner: ColumnClause[str] = column(String(255), default="")
+    token: ColumnClause[int] = column(BigInteger, default=0)
     """The fencing token: grows with each new owner. Of the change counter: its value."""
-    until: Mapped[datetime | None] = mapped_column(UtcDateTime, index=True)
+    until: ColumnClause[datetime | None] = optional(UtcDateTime, index=True)
 
 
 class LiveOutput(Base):
@@ -291,13 +278,13 @@ class LiveOutput(Base):
         {**SERVER_TABLE, "sqlite_autoincrement": True},
     )
 
-    id: Mapped[int] = mapped_column(Key, primary_key=True)
-    execution_id: Mapped[int] = mapped_column(BigInteger)
-    stream: Mapped[int] = mapped_column(SmallInteger)
+    id: ColumnClause[int] = column(Key, primary_key=True)
+    execution_id: ColumnClause[int] = column(BigInteger)
+    stream: ColumnClause[int] = column(SmallInteger)
     """1 output, 2 error."""
-    start: Mapped[int] = mapped_column(BigInteger)
+    start: ColumnClause[int] = column(BigInteger)
     """Its place in the masked stream, in bytes."""
-    data: Mapped[bytes] = mapped_column(MediumBytes)
+    data: ColumnClause[bytes] = column(MediumBytes)
 
 
 class Condition(Base):
@@ -306,15 +293,15 @@ class Condition(Base):
     __tablename__ = "conditions"
     __table_args__ = (UniqueConstraint("kind", "object_id", "type"), SERVER_TABLE)
 
-    id: Mapped[int] = mapped_column(Key, primary_key=True)
-    kind: Mapped[str] = mapped_column(String(16))
-    object_id: Mapped[int] = mapped_column(BigInteger)
-    type: Mapped[str] = mapped_column(String(32))
-    status: Mapped[str] = mapped_column(String(8))
-    reason: Mapped[str] = mapped_column(String(64), default="")
-    message: Mapped[str] = mapped_column(LongText)
-    observed_generation: Mapped[int | None] = mapped_column(BigInteger)
-    last_transition: Mapped[datetime]
+    id: ColumnClause[int] = column(Key, primary_key=True)
+    kind: ColumnClause[str] = column(String(16))
+    object_id: ColumnClause[int] = column(BigInteger)
+    type: ColumnClause[str] = column(String(32))
+    status: ColumnClause[str] = column(String(8))
+    reason: ColumnClause[str] = column(String(64), default="")
+    message: ColumnClause[str] = column(LongText)
+    observed_generation: ColumnClause[int | None] = optional(BigInteger)
+    last_transition: ColumnClause[datetime] = column(UtcDateTime)
 
 
 class Outbox(Base):
@@ -328,18 +315,18 @@ class Outbox(Base):
         SERVER_TABLE,
     )
 
-    id: Mapped[int] = mapped_column(Key, primary_key=True)
-    kind: Mapped[str] = mapped_column(String(32))
-    payload: Mapped[dict[str, Any]]
-    attempts: Mapped[int] = mapped_column(default=0)
-    next_attempt: Mapped[datetime | None]
+    id: ColumnClause[int] = column(Key, primary_key=True)
+    kind: ColumnClause[str] = column(String(32))
+    payload: ColumnClause[dict[str, Any]] = column(Json)
+    attempts: ColumnClause[int] = column(Integer, default=0)
+    next_attempt: ColumnClause[datetime | None] = optional(UtcDateTime)
     """When it is to be tried; NULL: delivered or given up."""
-    delivered_at: Mapped[datetime | None]
-    target: Mapped[str | None] = mapped_column(String(100))
+    delivered_at: ColumnClause[datetime | None] = optional(UtcDateTime)
+    target: ColumnClause[str | None] = optional(String(100))
     """NAME of the ``[notify.NAME]`` table."""
-    dedup: Mapped[str | None] = mapped_column(String(255))
+    dedup: ColumnClause[str | None] = optional(String(255))
     """What it tells to whom, so that it is told once."""
-    created_at: Mapped[datetime | None]
-    given_up_at: Mapped[datetime | None]
-    error: Mapped[str | None] = mapped_column(String(500))
+    created_at: ColumnClause[datetime | None] = optional(UtcDateTime)
+    given_up_at: ColumnClause[datetime | None] = optional(UtcDateTime)
+    error: ColumnClause[str | None] = optional(String(500))
     """Why the last attempt failed."""

@@ -94,7 +94,7 @@ def ensure_lock(connection: Connection) -> None:
     """Make the lock's row; to be called once by every process that takes."""
     try:
         with connection.begin_nested():
-            connection.execute(Lease.__table__.insert().values(name=LOCK, owner="", token=0))  # type: ignore[attr-defined]
+            connection.execute(Lease.__table__.insert().values(name=LOCK, owner="", token=0))
     except IntegrityError as error:
         if not is_duplicate(error):
             raise

@@ -69,7 +69,7 @@ def write(
     if changed:
         table = Condition.__table__
         statement = (
-            update(table)  # type: ignore[arg-type]
+            update(table)
             .where(table.c.id == bindparam("row"))
             .values({name: bindparam(f"new_{name}") for name in _values(next(iter(changed.values())))})
         )

@@ -27,8 +27,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Never
 
-from sqlalchemy.orm import configure_mappers
-
 ROOT = Path(__file__).resolve().parents[2]
 _SIZE = struct.Struct("!I")
 
@@ -221,7 +219,6 @@ def _import_all() -> None:
     for module in pkgutil.walk_packages(reconciler.__path__, "reconciler."):
         if ".migrations" not in module.name and not module.name.endswith("__main__"):
             importlib.import_module(module.name)
-    configure_mappers()
 
 
 def main(descriptor: str) -> Never:

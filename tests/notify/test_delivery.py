@@ -163,7 +163,7 @@ def test_whoever_dies_between_sending_and_marking_makes_it_come_again_with_the_s
     from reconciler.store.tables import Lease
 
     with world.db.write() as connection:
-        connection.execute(Lease.__table__.update().values(until=None))  # type: ignore[attr-defined]
+        connection.execute(Lease.__table__.update().values(until=None))
     deliverer(world.db, world.clock, target, "second").step()
     assert [note.id for note in target.notes] == [target.notes[0].id] * 2
     assert sent(world.db) == [True]
