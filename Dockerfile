@@ -4,10 +4,10 @@ ARG PYTHON=3.13
 FROM python:${PYTHON}-slim AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 WORKDIR /source
-# The locked packages first: this layer changes only when they do.
-COPY requirements.txt requirements-build.txt ./
+# The locked packages first, with the extras metrics, notify and s3: this layer changes only when they do.
+COPY requirements-image.txt requirements-build.txt ./
 RUN python -m venv /opt/reconciler \
- && /opt/reconciler/bin/python -m pip install --require-hashes -r requirements.txt \
+ && /opt/reconciler/bin/python -m pip install --require-hashes -r requirements-image.txt \
  && python -m pip install --require-hashes -r requirements-build.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY reconciler ./reconciler

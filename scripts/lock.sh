@@ -25,6 +25,8 @@ write() { # FILE PURPOSE WORDS-FOR-UV…
 }
 
 write requirements.txt "What the program needs to run" --no-dev
+write requirements-image.txt "What the container image has: the program with its extras metrics, notify and s3" \
+  --no-dev --extra metrics --extra notify --extra s3
 write requirements-build.txt "What building its wheel needs" --only-group build
 write requirements-dev.txt "What working on it needs" --all-groups
 write requirements-bench.txt "What it is measured against" --no-dev --extra bench

@@ -14,6 +14,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 LOCKS = sorted(ROOT.glob("requirements*.txt"))
+IMAGE_EXTRAS = ("metrics", "notify", "s3")
 PINNED = re.compile(r"^([A-Za-z0-9._-]+)(?:\[[^\]]*\])?==[^ ]+", re.MULTILINE)
 
 
@@ -47,6 +48,8 @@ def test_the_locks_hold_what_pyproject_asks_for() -> None:
     groups = PROJECT["dependency-groups"]
     wanted = {
         "requirements.txt": project["dependencies"],
+        "requirements-image.txt": project["dependencies"]
+        + [one for extra in IMAGE_EXTRAS for one in project["optional-dependencies"][extra]],
         "requirements-build.txt": groups["build"],
         "requirements-dev.txt": project["dependencies"]
         + [one for one in groups["dev"] if isinstance(one, str)]
@@ -57,6 +60,23 @@ def test_the_locks_hold_what_pyproject_asks_for() -> None:
     for lock in LOCKS:
         missing = {plain(name) for name in wanted[lock.name]} - pinned(lock)
         assert not missing, f"{lock.name} lacks {missing}: make lock"
+
+
+def test_every_extra_of_the_program_is_in_the_image() -> None:
+    assert {*IMAGE_EXTRAS, "bench"} == set(PROJECT["project"]["optional-dependencies"])
+    assert "requirements-image.txt" in (ROOT / "Dockerfile").read_text()
+
+
+def test_what_several_locks_hold_has_one_version() -> None:
+    versions: dict[str, set[str]] = {}
+    for lock in LOCKS:
+        for line in lock.read_text().splitlines():
+            if PINNED.match(line):
+                name, _, version = line.removesuffix("\\").strip().partition("==")
+                versions.setdefault(plain(name), set()).add(version)
+    several = {name: found for name, found in versions.items() if len(found) > 1}
+    # one package may have several versions where Pythons differ, but then in all locks the same ones
+    assert {name: found for name, found in several.items() if not all(";" in one for one in found)} == {}
 
 
 @pytest.fixture(scope="module")
