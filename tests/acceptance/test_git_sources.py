@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import signal
 import subprocess
 import time
 import urllib.request
@@ -16,6 +17,7 @@ import pytest
 
 from tests.acceptance.driver import Program, eventually
 from tests.services.git import GitRepository
+from tests.services.git_host import git_host
 
 SERVER = """\
 apiVersion: reconciler/v1
@@ -261,3 +263,32 @@ def test_wrong_words_are_told_at_once(one: Program, repository: GitRepository, t
     (tmp_path / "signers").write_text("a ssh-ed25519 AAAA\n")
     code, said = error("controller", str(tmp_path), "--require-signed", str(tmp_path / "signers"))
     assert (code, "is a folder of files" in said) == (64, True)
+
+
+def test_sighup_with_another_git_table_gets_in_where_the_old_one_did_not(
+    program: Callable[..., Program], sqlite_url: str, repository: GitRepository
+) -> None:
+    one = program(sqlite_url, RECONCILER_SECRET_OLD_TOKEN="expired", RECONCILER_SECRET_NEW_TOKEN="fresh")
+    settings = one.folder / "reconciler.toml"
+
+    def table(url: str, token: str) -> str:
+        return f'[git.forge]\nurl = "{url}"\nusername = "bot"\npassword = {{env = "{token}"}}\n'
+
+    with git_host(repository.path, "bot:fresh") as url:
+        settings.write_text(table(url, "OLD_TOKEN"))
+        process = one.start("up", "--git", url, "--path", "fleet", "--interval", "1s")
+        eventually(lambda: "cannot be fetched" in one.said(process) or "Authentication" in one.said(process))
+        assert tasks(one) == []
+        # what cannot be used leaves everything as it is
+        settings.write_text(table(url, "NO_TOKEN"))
+        process.send_signal(signal.SIGHUP)
+        eventually(lambda: "the settings stay as they are" in one.said(process))
+        settings.write_text(table(url, "NEW_TOKEN"))
+        process.send_signal(signal.SIGHUP)
+        eventually(lambda: "the settings were read again; changed: git" in one.said(process))
+        eventually(lambda: tasks(one) == ["one"])
+        # and from then on
+        repository.write("fleet/two.yaml", TASK.replace("NAME", "two"))
+        repository.commit("second")
+        eventually(lambda: tasks(one) == ["one", "two"])
+        assert not {"expired", "fresh"} & set(one.said(process).split())
