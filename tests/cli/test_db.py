@@ -17,6 +17,7 @@ from reconciler.cli.main import main
 from reconciler.clock import SystemClock
 from reconciler.store.engine import Database
 from reconciler.store.schema import REVISIONS, VERSIONS
+from tests.services.database import MariaDB
 
 LAST = REVISIONS[-1]
 
@@ -210,3 +211,31 @@ def test_commands_that_only_look_need_select_alone(
             assert "lacks the right" in refused.err
         finally:
             server.execute("DROP USER 'reader'@'%'")
+
+
+@pytest.mark.mariadb
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("says", "shown", "least"),
+    [
+        ("10.5.22-MariaDB", "mariadb 10.5.22", "10.6"),
+        # a server without MariaDB in its name is taken for MySQL; up to here both call the isolation alike
+        ("5.7.19-log", "mysql 5.7.19", "8.0.16"),
+    ],
+)
+def test_a_server_that_is_too_old_is_named_with_the_version_that_would_do_and_nothing_is_made(
+    cli: Cli, start_mariadb: Callable[..., MariaDB], says: str, shown: str, least: str
+) -> None:
+    server = start_mariadb(version=says)
+    url = server.url(server.create_database("old"))
+    done = cli("db", "upgrade", "--database", url)
+    assert done.code == 1
+    assert done.out == ""
+    where = f"127.0.0.1:{server.port}/old"
+    assert done.err == (
+        f"error: the server at {where} is {shown}, which is too old\n  hint: it must be {least} or later\n"
+    )
+    done = cli("db", "upgrade", "--database", url, "-o", "json")
+    assert done.code == 1
+    assert done.json["error"]["message"] == f"the server at {where} is {shown}, which is too old"
+    assert server.execute("SHOW TABLES", database="old") == []

@@ -154,9 +154,13 @@ def as_root() -> list[str]:
 
 
 class MariaDB(DatabaseServer):
-    """A private mariadbd; root without a password over TCP."""
+    """A private mariadbd; root without a password over TCP. ``version``: what it calls itself."""
 
     name = "mariadb"
+
+    def __init__(self, *, durable: bool = False, version: str | None = None) -> None:
+        super().__init__(durable=durable)
+        self.version = version
 
     def prepare(self) -> None:
         self.binary = find_binary("mariadbd")
@@ -193,6 +197,7 @@ class MariaDB(DatabaseServer):
             "--innodb-buffer-pool-size=128M",
             "--innodb-log-file-size=16M",
             "--skip-name-resolve",
+            *([] if self.version is None else [f"--version={self.version}"]),
             *as_root(),
             *(f"--{name.replace('_', '-')}={value}" for name, value in relaxed.items()),
         ]
