@@ -31,7 +31,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
     from reconciler.bootstrap import database, known_rows
     from reconciler.cli.tables import painter, print_lines
     from reconciler.clock import SystemClock
-    from reconciler.report.build import status_report, without_collector
+    from reconciler.collector import without_collector
+    from reconciler.report.build import status_report
     from reconciler.report.pages import form_of, status_page, write_page
     from reconciler.report.status_text import status_text
 

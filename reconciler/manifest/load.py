@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from typing import TypeVar
 
+from reconciler.collector import without_collector
 from reconciler.manifest.calendars import Calendars
 from reconciler.manifest.construct import shorten
 from reconciler.manifest.findings import Document, Findings, NoFindings, Unexpected
@@ -65,7 +65,7 @@ def load_tree(source: Source, memory: Memory | None = None) -> Loaded:
     With a ``memory`` only files that it does not know are parsed, as long as there is no problem anywhere.
     """
     try:
-        with _no_collections():
+        with without_collector():
             return _Tree(source).load() if memory is None else _remembered(source, memory)
     finally:
         source.close()
@@ -85,18 +85,6 @@ def _remembered(source: Source, memory: Memory) -> Loaded:
     if not loaded.problems:
         tree.remember(memory)
     return loaded
-
-
-@contextmanager
-def _no_collections() -> Iterator[None]:
-    """No garbage collection meanwhile: nothing here makes cycles, and it would walk every value again."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 class _Tree:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import gc
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from reconciler.collector import without_collector
 from reconciler.model.enums import Kind
 from reconciler.model.execution import Status
 from reconciler.report.exceptions import with_transitions
@@ -199,15 +198,3 @@ def _overdue(
             suspects[task.id] = suspect
     recorded = recorded_slots(conn, {key: item.slot for key, item in suspects.items()})
     return found | {key: item for key, item in suspects.items() if key not in recorded}
-
-
-@contextmanager
-def without_collector() -> Iterator[None]:
-    """Thousands of rows make no garbage, and the collector would walk them again and again."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()

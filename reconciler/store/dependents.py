@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Text, func, select, type_coerce
 from reconciler.model.execution import Status, Trigger
 from reconciler.store.claims import OPEN_INDEX
 from reconciler.store.tables import Execution, Server, Task
+from reconciler.store.task_rows import ORIGIN, TIMING
 
 _ROW = Execution.__table__.c
 _TASK = Task.__table__.c
@@ -53,11 +54,10 @@ class LockedDependent:
 
 def dependents(connection: Connection) -> list[DependentRow]:
     """Every enabled task that may run after others: one scan of the tasks."""
-    spec = type_coerce(_TASK.spec, Text)
     rows = connection.execute(
-        select(
-            _TASK.id, _TASK.name, _TASK.project_id, _TASK.server_id, _TASK.cron_expr, _TASK.timezone, spec
-        ).where(_TASK.status == 1, _TASK.deleted_at.is_(None), spec.like(_MARK))
+        select(_TASK.id, _TASK.name, _TASK.project_id, _TASK.server_id, *TIMING).where(
+            _TASK.status == 1, _TASK.deleted_at.is_(None), type_coerce(_TASK.spec, Text).like(_MARK)
+        )
     )
     return [DependentRow(*row) for row in rows]
 
@@ -72,13 +72,8 @@ def lock_dependent(connection: Connection, task_id: int) -> LockedDependent | No
             _TASK.server_id,
             _TASK.status,
             _TASK.deleted_at,
-            _TASK.cron_expr,
-            _TASK.timezone,
-            type_coerce(_TASK.spec, Text).label("text"),
-            _TASK.generation,
-            _TASK.revision_id,
-            _TASK.path,
-            _TASK.line,
+            *TIMING,
+            *ORIGIN,
             # a row that was written by hand says nothing of it
             func.coalesce(_TASK.after_since, _TASK.updated_at, type_=_TASK.after_since.type).label("since"),
         )

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, and_, or_, select
 from reconciler.model.execution import Outcome, Reason, Status
 from reconciler.store.bulk import Piece, Times, Words, sql_time, update_by_id
 from reconciler.store.tables import Execution, Server, Task
+from reconciler.store.task_rows import ORIGIN
 
 _ROW = Execution.__table__.c
 _TASK = Task.__table__.c
@@ -114,16 +115,7 @@ def _hash(digest: str) -> Words | None:
 def lock_tasks(connection: Connection, ids: Sequence[int]) -> dict[int, LockedTask]:
     """Lock tasks' rows, ascending; those that somebody else holds are left out."""
     rows = connection.execute(
-        select(
-            _TASK.id,
-            _TASK.server_id,
-            _TASK.status,
-            _TASK.deleted_at,
-            _TASK.generation,
-            _TASK.revision_id,
-            _TASK.path,
-            _TASK.line,
-        )
+        select(_TASK.id, _TASK.server_id, _TASK.status, _TASK.deleted_at, *ORIGIN)
         .where(_TASK.id.in_(sorted(ids)))
         .order_by(_TASK.id)
         .with_for_update(skip_locked=True)

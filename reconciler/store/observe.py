@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime
 from itertools import chain
 from typing import Any
 
 from sqlalchemy import Connection, Row, Select, literal_column, or_, select
 
+from reconciler.collector import without_collector
 from reconciler.model.canonical import Document, document_hash
 from reconciler.model.project import ProjectSpec
 from reconciler.model.state import (
@@ -39,7 +38,7 @@ def observe(connection: Connection, project: str, formerly: str | None = None) -
     found = projects.get(project)
     if found is None and formerly is not None:
         found = projects.get(formerly)
-    with _without_collector():
+    with without_collector():
         names = {stored.id: stored.name for stored in projects.values()}
         servers = _servers(connection, names)
         server_names = {server.id: server.name for server in servers.values()}
@@ -49,18 +48,6 @@ def observe(connection: Connection, project: str, formerly: str | None = None) -
     return ObservedState(
         project=found, servers=servers, tasks=tasks, foreign_tasks=foreign, other_projects=others
     )
-
-
-@contextmanager
-def _without_collector() -> Iterator[None]:
-    """Building 100,000 rows makes no garbage, and the collector would walk them again and again."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 def _projects(connection: Connection) -> dict[str, ObservedProject]:

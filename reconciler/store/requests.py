@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, Text, select, type_coerce, update
+from sqlalchemy import Connection, select, update
 
 from reconciler.model.execution import Reason, Status
 from reconciler.store.server_rows import SERVER_SPEC, ServerColumns
 from reconciler.store.tables import Execution, Server, Task
+from reconciler.store.task_rows import ORIGIN, TIMING
 
 _ROW = Execution.__table__.c
 _TASK = Task.__table__.c
@@ -49,18 +50,7 @@ class AskedExecution:
 def lock_asked_tasks(connection: Connection, ids: Sequence[int]) -> dict[int, AskedTask]:
     """Lock these tasks, ascending, waiting for whoever holds them; then read them and their servers."""
     rows = connection.execute(
-        select(
-            _TASK.id,
-            _TASK.server_id,
-            _TASK.deleted_at,
-            _TASK.cron_expr,
-            _TASK.timezone,
-            type_coerce(_TASK.spec, Text).label("text"),
-            _TASK.generation,
-            _TASK.revision_id,
-            _TASK.path,
-            _TASK.line,
-        )
+        select(_TASK.id, _TASK.server_id, _TASK.deleted_at, *TIMING, *ORIGIN)
         .where(_TASK.id.in_(sorted(ids)))
         .order_by(_TASK.id)
         .with_for_update()
