@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from reconciler.apply.checks import check
 from reconciler.apply.lock import Locks, fence, locked
-from reconciler.apply.look import look_again, preview
+from reconciler.apply.preview import look_again, preview
 from reconciler.apply.remember import remembered
 from reconciler.apply.request import Applied, AppliedRevision, ApplyRequest
 from reconciler.apply.write import write_plan

@@ -1,4 +1,4 @@
-"""What an apply would do as things stand: from a tree, or from a plan that was saved earlier."""
+"""What an apply of a tree would do as things stand."""
 
 from __future__ import annotations
 
@@ -6,18 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from reconciler.apply.request import ApplyRequest
 from reconciler.model.state import DesiredState, ObservedState
 from reconciler.plan.changes import Plan
 from reconciler.plan.diff import make_plan
 from reconciler.plan.effect import busy_servers, with_effects
-from reconciler.plan.planfile import SavedPlan
-from reconciler.plan.stale import check_stale, refresh, stale_error, stale_revisions
 from reconciler.plan.target import Target
-from reconciler.store.engine import Connection, Database
+from reconciler.store.engine import Database
 from reconciler.store.measuring import measure
 from reconciler.store.observe import observe
-from reconciler.store.projects import revision_notes
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,23 +41,3 @@ def look(db: Database, desired: DesiredState, targets: Sequence[Target] = ()) ->
     """The plan without effects, from one consistent view. Raises as ``survey``."""
     with db.snapshot() as connection:
         return make_plan(desired, observe(connection, desired.project, desired.formerly), targets=targets)
-
-
-def look_again(connection: Connection, request: ApplyRequest) -> tuple[Plan, ObservedState]:
-    """What the request comes to on the rows as this transaction sees them.
-
-    Raises as ``look``; PlanStale where a saved plan no longer does what it said.
-    """
-    observed = observe(connection, request.project, request.formerly)
-    if not isinstance(request.desired, SavedPlan):
-        return make_plan(request.desired, observed, targets=request.targets), observed
-    stale = check_stale(request.desired, observed)
-    if stale:
-        raise stale_error(stale, revision_notes(connection, stale_revisions(stale)))
-    return refresh(request.desired, observed), observed
-
-
-def preview(db: Database, request: ApplyRequest) -> Plan:
-    """What the request comes to at this moment, changing nothing. Raises as ``look_again``."""
-    with db.snapshot() as connection:
-        return look_again(connection, request)[0]

@@ -69,7 +69,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
 
 def _plan(db: Database, request: ApplyRequest) -> Plan:
     """What the request comes to now, with its effects where a tree tells them."""
-    from reconciler.apply.look import preview, survey
+    from reconciler.apply.look import survey
+    from reconciler.apply.preview import preview
     from reconciler.model.state import DesiredState
 
     if isinstance(request.desired, DesiredState):

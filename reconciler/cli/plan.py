@@ -37,8 +37,6 @@ def run(args: argparse.Namespace, console: Console) -> int:
     """Show the plan; the database is only read."""
     from reconciler import bootstrap
     from reconciler.apply.look import survey
-    from reconciler.cli.planfiles import write_plan_file
-    from reconciler.plan.planfile import save_plan
     from reconciler.plan.target import Target
 
     settings = settings_of(args)
@@ -49,21 +47,26 @@ def run(args: argparse.Namespace, console: Console) -> int:
     with bootstrap.database(settings) as db, contradictions_placed(tree, console, shown=shown):
         surveyed = survey(db, desired, now, targets)
     if args.out is not None:
+        from reconciler.cli.planfiles import write_plan_file
+        from reconciler.plan.planfile import save_plan
+
         write_plan_file(args.out, save_plan(surveyed.plan, surveyed.observed, now))
     _print(surveyed.plan, args, console)
     return EXIT_CHANGES if args.exit_code and not surveyed.plan.empty else 0
 
 
 def _print(plan: Plan, args: argparse.Namespace, console: Console) -> None:
-    from reconciler.plan.json import plan_shape
-    from reconciler.plan.markdown import plan_markdown
-    from reconciler.plan.text import plan_text
-
     path = str(args.out or args.path)
     match args.output:
         case "json":
+            from reconciler.plan.json import plan_shape
+
             console.print_json(plan_shape(plan))
         case "markdown":
+            from reconciler.plan.markdown import plan_markdown
+
             console.out.write(plan_markdown(plan, path=path))
         case _:
+            from reconciler.plan.text import plan_text
+
             console.out.write(plan_text(plan, colour=console.colour, path=path))

@@ -15,12 +15,13 @@ from reconciler.model.canonical import Document, canonical_json
 from reconciler.model.project import ProjectSpec
 from reconciler.model.server import ServerSpec
 from reconciler.model.task import TaskSpec
+from reconciler.model.value import value
 
 TaskKey = tuple[str, str]
 """(task name, server): a row of a project. The server of another project is ``project/name``."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Origin:
     """Where something is declared: path relative to the tree, line from 1."""
 
@@ -40,7 +41,7 @@ class Commit:
     dirty: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Definition:
     """A canonical document and its hash; shared by all rows of one declaration."""
 
@@ -48,7 +49,7 @@ class Definition:
     hash: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class DesiredServer:
     """A server that the tree declares."""
 
@@ -58,7 +59,7 @@ class DesiredServer:
     formerly: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class DesiredTask:
     """One row that the tree declares: a task on a server.
 
@@ -88,7 +89,7 @@ class DesiredState:
     commit: Commit | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ObservedServer:
     """A row of ``servers``, deleted ones too. ``project`` is None for a server nobody owns.
 
@@ -119,7 +120,7 @@ class ObservedServer:
         return self.live and self.definition.hash != self.applied_hash
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ObservedTask:
     """A row of ``tasks``, deleted ones too; ``server`` is the server's plain name.
 

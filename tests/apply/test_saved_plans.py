@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from reconciler.apply.look import preview, survey
+from reconciler.apply.look import survey
+from reconciler.apply.preview import preview
 from reconciler.errors import EXIT_STALE, GuardTripped, NotFound, PlanStale
 from reconciler.model.state import DesiredState
 from reconciler.plan.planfile import SavedPlan, load_plan, save_plan
