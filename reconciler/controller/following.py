@@ -66,9 +66,7 @@ class Following:
 
     def stop(self, seconds: float) -> None:
         """Finish what was brought, then end."""
-        self._loop.end()
-        if self._loop.ident is not None:
-            self._loop.join(seconds)
+        self._loop.stop(seconds)
         with suppress(Temporary):
             # what is missed now is found by the next process's first sweep
             self._step()

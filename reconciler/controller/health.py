@@ -9,12 +9,10 @@ from http import HTTPStatus
 from reconciler.clock import Clock
 from reconciler.controller.http import Request, Response, Route, json_response
 from reconciler.controller.loop import Loop
-from reconciler.controller.runtime import Runtime
+from reconciler.controller.runtime import SILENT_SECONDS, Runtime
 from reconciler.controller.survey import Survey
 from reconciler.dispatch.leases import LEASE_SECONDS, RENEW_SECONDS
 
-SILENT_SECONDS = 5.0
-"""The loop that looks at the database every second is given so long before it counts as unanswered."""
 _LATE_SECONDS = LEASE_SECONDS - RENEW_SECONDS
 """A renewal that is older has failed once already, and the next one must not."""
 
@@ -95,7 +93,7 @@ class Health:
     def _database(self) -> list[Trouble]:
         now = self._clock.monotonic()
         since = self._runtime.outage.since
-        silent = max((loop.busy(now) for loop in self._loops() if loop.name == "glance"), default=0.0)
+        silent = self._runtime.silent
         if since is not None:
             return [Trouble("database", f"the database has not answered for {now - since:.0f} s")]
         if silent > SILENT_SECONDS:

@@ -64,8 +64,7 @@ class Inquest:
             control = self._control
         if control is not None:
             control.let_go()
-        if self._loop.ident is not None:
-            self._loop.join(seconds)
+        self._loop.stop(seconds)
         with contextlib.suppress(Temporary):
             self._unproven.leave()
 

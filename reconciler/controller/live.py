@@ -70,9 +70,7 @@ class LiveOutput:
 
     def stop(self, seconds: float) -> None:
         """End, and leave nothing in the database; what followers still miss is in the rows of the runs."""
-        self._loop.end()
-        if self._loop.ident is not None:
-            self._loop.join(seconds)
+        self._loop.stop(seconds)
         stored = [run.execution_id for run in self._all() if run.stored]
         if stored:
             with suppress(Temporary):

@@ -67,6 +67,12 @@ class Loop(threading.Thread):
         self._end.set()
         self._bell.set()
 
+    def stop(self, seconds: float) -> None:
+        """``end``, and wait so long for the present step; one that was never started has none."""
+        self.end()
+        if self.ident is not None:
+            self.join(seconds)
+
     @property
     def ending(self) -> bool:
         return self._end.is_set()

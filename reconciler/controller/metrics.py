@@ -1,7 +1,7 @@
 """Figures for Prometheus, made at scrape time from what the rooms know; only here its library is known.
 
-Labels are words of ours, and the projects of this process: never a task's or a server's name, of which
-there may be 100,000.
+Labels are words of ours, the projects of this process and targets of its settings: never a task's or a
+server's name, of which there may be 100,000.
 """
 
 from __future__ import annotations
@@ -70,6 +70,7 @@ class _OfService(Collector):
         yield from self._reconciles()
         yield from self._spool()
         yield from self._waiting()
+        yield from self._messages()
         yield _gauge(
             "reconciler_ssh_connections",
             "Servers by the state of their connection.",
@@ -182,6 +183,30 @@ class _OfService(Collector):
             "reconciler_queue_oldest_age_seconds", "How long the longest due of them is due.", max(0.0, age)
         )
         yield _value("reconciler_outbox_messages", "Messages to people that are not delivered.", depth.outbox)
+
+    def _messages(self) -> Iterator[Metric]:
+        """By target: there are as many as [notify.NAME] tables."""
+        messages = self._service.messages
+        if not messages:
+            return
+        yield _counts(
+            "reconciler_notifications_sent",
+            "Messages that a target took.",
+            ("target",),
+            {target: one.sent for target, one in messages.items()},
+        )
+        yield _counts(
+            "reconciler_notifications_failed",
+            "Attempts that failed; they are made again for a day.",
+            ("target",),
+            {target: one.failed for target, one in messages.items()},
+        )
+        yield _counts(
+            "reconciler_notifications_given_up",
+            "Messages that were given up after a day.",
+            ("target",),
+            {target: one.given_up for target, one in messages.items()},
+        )
 
 
 def _value(name: str, text: str, value: float) -> Metric:

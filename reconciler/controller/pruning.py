@@ -27,11 +27,9 @@ class Pruning:
         """Begin, or go on where the last process stopped."""
         self._loop.start()
 
-    def stop(self) -> None:
+    def stop(self, seconds: float) -> None:
         """Begin no further batch."""
-        self._loop.end()
-        if self._loop.ident is not None:
-            self._loop.join(_ENDING_SECONDS)
+        self._loop.stop(min(seconds, _ENDING_SECONDS))
 
     def _step(self) -> float:
         pause = self._pruner.step()

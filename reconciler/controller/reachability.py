@@ -55,9 +55,7 @@ class Reachability:
 
     def stop(self, seconds: float) -> None:
         """Write no more."""
-        self._loop.end()
-        if self._loop.ident is not None:
-            self._loop.join(seconds)
+        self._loop.stop(seconds)
 
     def _write(self) -> None:
         with self._lock:

@@ -22,6 +22,7 @@ from reconciler.controller.reachability import Reachability
 from reconciler.controller.scheduling import Scheduling
 from reconciler.controller.signalling import DueTimes, Feed
 from reconciler.controller.tally import Tally
+from reconciler.controller.within import within
 from reconciler.dispatch.dependents import Dependents
 from reconciler.dispatch.lag import Lag, Lagging
 from reconciler.dispatch.leases import LEASE_SECONDS, Keeper, Worker, owner_name
@@ -30,7 +31,6 @@ from reconciler.dispatch.reaper import Reaper
 from reconciler.dispatch.scheduler import Scheduler
 from reconciler.dispatch.taker import Taker
 from reconciler.dispatch.unproven import Unproven
-from reconciler.errors import Temporary
 from reconciler.execute.control import Executor
 from reconciler.record.ledger import DatabaseLedger
 from reconciler.record.retention import DeleteArchive
@@ -54,6 +54,11 @@ HURRY_SECONDS = 5.0
 """After SIGTERM."""
 _ENDING_SECONDS = 2.0
 """Of those, kept for ending what still runs and recording it."""
+_LAST_SECONDS = 1.0
+_LEAVE_SECONDS = 3.0
+"""At the least, for handing back leases where the database seems to answer; they end by themselves, too."""
+SILENT_SECONDS = 5.0
+"""The loop that looks at the database every second is given so long before it counts as unanswered."""
 _GRACE_SECONDS = 1.0
 _POLL_SECONDS = 0.02
 _SIGNAL_SECONDS = 0.5
@@ -213,23 +218,43 @@ class Runtime:
         more is taken. What runs at the end of the time goes on where it is durable, its lease handed back;
         else it is ended and recorded ``cancelled``. Waiting rows stay for others.
         """
-        self._finish = self._finish and finish
-        self._deadline = min(self._deadline, self._clock.monotonic() + seconds)
+        self.end_within(seconds, finish=finish)
         if self._scheduling is not None:
-            self._scheduling.stop(self._left())
+            self._scheduling.stop(self.left)
         if self._pruning is not None:
-            self._pruning.stop()
+            self._pruning.stop(self.left)
         recorded = True
         if self._executing is not None:
             recorded = self._stop_executing(self._executing)
-        self.reachability.stop(1.0)
         self._glance_loop.end()
         self._reap_loop.end()
         if self._due_times is not None:
             self._due_times.end()
-        self._leave()
+        within(_LAST_SECONDS if self.away else _LEAVE_SECONDS, "let go", self._let_go)
+        if self.away or not within(max(_LEAVE_SECONDS, self._left()), "leave", self._leave):
+            log.warning("leaving the database's leases to end by themselves: it does not answer")
         self._signals.close(_SIGNAL_SECONDS)
         return recorded
+
+    def end_within(self, seconds: float, *, finish: bool) -> None:
+        """The time of ``stop`` begins now, though others have to end before."""
+        self._finish = self._finish and finish
+        self._deadline = min(self._deadline, self._clock.monotonic() + seconds)
+
+    @property
+    def left(self) -> float:
+        """Seconds that whatever ends before the runs may still take; none while the database is away."""
+        return 0.0 if self.away else self._left(_ENDING_SECONDS)
+
+    @property
+    def away(self) -> bool:
+        """Whether the database does not answer: the last call failed, or one goes on that should be short."""
+        return self.outage.present or self.silent > SILENT_SECONDS
+
+    @property
+    def silent(self) -> float:
+        """For how many seconds the present look at the database has gone on."""
+        return self._glance_loop.busy(self._clock.monotonic())
 
     def hurry(self, seconds: float = HURRY_SECONDS) -> None:
         """Shorten a stop that is under way, and take nothing more; may be called in a signal handler."""
@@ -352,7 +377,7 @@ class Runtime:
     def _stop_executing(self, executing: Executing) -> bool:
         if self._finish:
             self._drain(executing)
-        executing.stop_taking(max(1.0, self._left(_ENDING_SECONDS)))
+        executing.stop_taking(max(0.5, self.left))
         while executing.runs.executing() and self._left(_ENDING_SECONDS):
             self._pause()
         ended = executing.end_runs("the process that runs it ends", _GRACE_SECONDS)
@@ -363,8 +388,7 @@ class Runtime:
             while executing.runs.executing() and self._clock.monotonic() < stop:
                 self._pause()
         assert self._writer is not None
-        recorded = self._writer.close(max(1.0, self._left()))
-        executing.stop(1.0)
+        recorded = self._writer.close(max(_LAST_SECONDS, 0.0 if self.away else self._left()))
         return recorded and not executing.runs.executing()
 
     def _drain(self, executing: Executing) -> None:
@@ -387,16 +411,16 @@ class Runtime:
     def _pause(self) -> None:
         self._clock.wait(threading.Event(), _POLL_SECONDS)
 
+    def _let_go(self) -> None:
+        """Let the other threads end."""
+        if self._executing is not None:
+            self._executing.stop(_LAST_SECONDS)
+        self.reachability.stop(_LAST_SECONDS)
+
     def _leave(self) -> None:
         """Hand back what never began, and be gone for the others at once."""
         executing = self._executing
-        if self.outage.present:
-            log.warning("leaving the database's leases to end by themselves: it does not answer")
-            return
-        try:
-            self.keeper.leave(*(([], []) if executing is None else executing.held()))
-        except Temporary as error:
-            log.warning("leaving the database's leases to end by themselves: %s", error.message)
+        self.keeper.leave(*(([], []) if executing is None else executing.held()))
 
 
 def _nobody() -> None:

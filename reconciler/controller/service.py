@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -17,10 +17,14 @@ from reconciler.controller.runtime import DRAIN_SECONDS, Runtime
 from reconciler.controller.survey import Survey
 from reconciler.controller.watch import Watcher
 from reconciler.controller.webhook import Push
+from reconciler.controller.within import within
 from reconciler.errors import Temporary
+from reconciler.notify.delivery import Counts
 
 _PASS_SECONDS = 5.0
 """How long the end waits for a reconcile that is under way; its transaction is whole or not at all."""
+_LAST_SECONDS = 2.0
+"""How long each kind of last word may take: leases end by themselves, too."""
 _LOOK_SECONDS = 900.0
 """How long one look at a source may take: a first clone of a large repository over a slow line, then an
 apply."""
@@ -96,6 +100,11 @@ class Service:
         """Whether it tells people what happened."""
         return self._notifying is not None
 
+    @property
+    def messages(self) -> Mapping[str, Counts]:
+        """What this process told people, by target of the settings; begins anew with changed ones."""
+        return {} if self._notifying is None else self._notifying.counts
+
     def notify_by(self, notifying: Notifying) -> None:
         """From now on people are told this way; what is being sent ends first."""
         if self._notifying is not None:
@@ -118,24 +127,29 @@ class Service:
             self.survey.stop(0.0)
         for kept in self._kept:
             kept.loop.end()
+        self.runtime.end_within(seconds, finish=finish)
         for kept in self._kept:
-            kept.loop.join(_PASS_SECONDS)
-        for kept in self._kept:
-            # of a database that hangs each word would cost seconds, and leases end by themselves
-            if not self.runtime.outage.present:
-                with suppress(Temporary):
-                    kept.reconciler.resign()
+            kept.loop.join(min(_PASS_SECONDS, self.runtime.left))
+        self._last("resign", self._resign)
         recorded = self.runtime.stop(seconds, finish=finish)
         if self._notifying is not None:
-            self._notifying.stop()
-        self._publish_last()
+            within(_LAST_SECONDS, "notify", self._notifying.stop)
+        self._last("publish", self._publish, _PASS_SECONDS)
         return recorded
 
-    def _publish_last(self) -> None:
+    def _last(self, name: str, work: Callable[[], None], seconds: float = _LAST_SECONDS) -> None:
+        """Last words to the database, unless it does not answer; a process that ends needs none of them."""
+        if not self.runtime.away:
+            within(seconds, name, work)
+
+    def _resign(self) -> None:
+        """Let another controller lead at once."""
+        for kept in self._kept:
+            with suppress(Temporary):
+                kept.reconciler.resign()
+
+    def _publish(self) -> None:
         """The page says how everything ended."""
-        if self.publisher is None or self._publishing is None or self.runtime.outage.present:
-            return
-        self._publishing.end()
-        self._publishing.join(_PASS_SECONDS)
-        with suppress(Temporary):
+        if self.publisher is not None and self._publishing is not None:
+            self._publishing.stop(_PASS_SECONDS)
             self.publisher.step()

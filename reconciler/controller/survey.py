@@ -30,9 +30,7 @@ class Survey:
 
     def stop(self, seconds: float) -> None:
         """Look no more."""
-        self._loop.end()
-        if self._loop.ident is not None:
-            self._loop.join(seconds)
+        self._loop.stop(seconds)
 
     @property
     def depth(self) -> Depth | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
 
@@ -37,6 +38,15 @@ class Sender(Protocol):
         ...
 
 
+@dataclass(slots=True)
+class Counts:
+    """Of one target by this process: messages it took, attempts it did not take, messages given up."""
+
+    sent: int = 0
+    failed: int = 0
+    given_up: int = 0
+
+
 class Delivery:
     """``step`` is called by a loop; it returns the seconds to sleep."""
 
@@ -53,6 +63,7 @@ class Delivery:
         self._lease: Held | None = None
         self._error: str | None = None
         self._unmarked: list[int] = []
+        self.counts = Counts()
 
     def step(self) -> float:
         """Send what is due. Raises the database's Temporary errors."""
@@ -103,6 +114,7 @@ class Delivery:
         except (NotDelivered, SecretUnavailable) as error:
             self._failed(rows, error.message)
             return False
+        self.counts.sent += len(rows)
         self._unmarked = [row.id for row in rows]
         self._pace.sent(self._clock.monotonic(), digest=len(rows) > 1)
         if self._error is not None:
@@ -130,7 +142,9 @@ class Delivery:
             outbox.postpone(connection, ids, until, error)
             return outbox.give_up(connection, self.name, now - GIVE_UP, now, error)
 
+        self.counts.failed += 1
         given_up = self._db.transact(write)
+        self.counts.given_up += given_up
         if error != self._error:
             self._error = error
             log.warning("notifications to %s are not delivered: %s; trying again for 24 h", self.name, error)

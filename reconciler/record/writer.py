@@ -146,7 +146,8 @@ class Writer(threading.Thread):
         self._pending.close()
         self._bell.set()
         if self.ident is not None:
-            self.join(5.0)
+            # a call of the database that does not answer: what it holds is kept, and replayed if need be
+            self.join(AWAY_SECONDS)
         return self._keeper.close()
 
     # -- the thread -----------------------------------------------------------------------------

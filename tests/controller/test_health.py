@@ -22,6 +22,8 @@ from reconciler import bootstrap
 from reconciler.clock import SystemClock
 from reconciler.controller.http import Request, Response
 from reconciler.controller.loop import Loop
+from reconciler.controller.notifying import Notifying
+from reconciler.controller.observing import Observer
 from reconciler.controller.outage import Outage
 from reconciler.controller.publishing import Publisher
 from reconciler.controller.reconcile import Reconciler
@@ -29,13 +31,16 @@ from reconciler.controller.runtime import Runtime
 from reconciler.controller.service import Service
 from reconciler.controller.survey import Survey
 from reconciler.controller.tally import Histogram
-from reconciler.errors import DatabaseUnavailable
+from reconciler.errors import DatabaseUnavailable, NotDelivered
+from reconciler.notify.delivery import Delivery
 from reconciler.settings import Settings
 from reconciler.store.engine import Database
 from reconciler.store.schema import upgrade
 from tests.controller.conftest import eventually
 from tests.controller.executors import Quick
+from tests.controller.test_notifying import Target
 from tests.dispatch.fleet import Fleet
+from tests.notify.conftest import put
 from tests.services.clock import FakeClock
 from tests.services.database import MariaDB
 
@@ -227,6 +232,42 @@ def test_figures_tell_what_happened_without_names_of_tasks_or_servers(
     text = ask.answer("/metrics").body.decode()
     assert "secretive" not in text
     assert not {name for name in figures if name.startswith("reconciler") and "_ms" in name}
+
+
+def test_a_target_of_messages_that_hangs_is_named_and_messages_are_counted(
+    sqlite_url: str, begin: Begin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing(Database.open(sqlite_url, CLOCK)) as db:
+        upgrade(db)
+        Fleet(db)
+        ask = begin(sqlite_url)
+        eventually(lambda: ask("/readyz")[0] == 200)
+        assert not [name for name in ask.figures() if "notifications" in name]
+        targets = {"well": Target(), "refuses": Target(error=NotDelivered("no")), "slow": Target(hangs=True)}
+        deliveries = [
+            Delivery(db, CLOCK, random.Random(), "me", name, target) for name, target in targets.items()
+        ]
+        observer = Observer(db, CLOCK, "me", timedelta(seconds=60), {})
+        outage = ask.service.runtime.outage
+        ask.service.notify_by(Notifying(observer, deliveries, CLOCK, outage))
+        for name in targets:
+            put(db, CLOCK.now(), "a", target=name)
+        eventually(lambda: ask.figures()["reconciler_notifications_sent_total well"] == 1)
+        eventually(lambda: ask.figures()["reconciler_notifications_failed_total refuses"] >= 1)
+        figures = ask.figures()
+        assert figures["reconciler_notifications_sent_total refuses"] == 0
+        assert figures["reconciler_notifications_given_up_total refuses"] == 0
+        assert figures["reconciler_notifications_sent_total slow"] == 0
+        eventually(lambda: ask.figures().get("reconciler_outbox_messages") == 2, 30)
+        assert targets["slow"].reached.wait(30)
+        assert ask("/healthz")[0] == 200
+        for loop in outage.loops:
+            monkeypatch.setattr(loop, "_patience", 0.0 if loop.name == "notify slow" else 1e9)
+        assert [one["loop"] for one in ask("/healthz")[1]["stuck"]] == ["notify"]
+        assert "stuck" in codes(ask("/readyz"))
+        targets["slow"].go_on.set()
+        eventually(lambda: ask("/healthz")[0] == 200)
+        ask.service.stop(1.0, finish=False)
 
 
 def test_a_thousand_scrapes_leave_nothing_behind(sqlite_url: str, begin: Begin) -> None:

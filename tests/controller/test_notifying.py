@@ -24,9 +24,10 @@ sqlite_only = pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 
 
 class Target:
-    """Takes notes, or hangs until the test ends."""
+    """Takes notes, hangs until the test ends, or raises ``error``."""
 
-    def __init__(self, *, hangs: bool = False) -> None:
+    def __init__(self, *, hangs: bool = False, error: Exception | None = None) -> None:
+        self._error = error
         self.notes: list[Note] = []
         self.reached = threading.Event()
         self.go_on = threading.Event()
@@ -36,6 +37,8 @@ class Target:
         self.reached.set()
         if self._hangs:
             self.go_on.wait(60)
+        if self._error is not None:
+            raise self._error
         self.notes.append(note)
 
 
