@@ -68,7 +68,8 @@ class Shift:
 class Effect:
     """What a change does to the runs of a task, or of all tasks of a server.
 
-    ``dst`` are the clock changes of the coming year that touch the new schedule, with their note.
+    ``dst`` are the clock changes of the coming year that touch the new schedule, each with its note and how
+    often a time that it skips or repeats runs (None: not known, in a plan that an older version saved).
     ``overlap_per_day`` is how many runs a day come due while an earlier one is still in progress if each
     takes the task's average time, None where that is not known. ``busiest_minute`` is of the
     server, with this project's runs, in the next 24 hours after the change. ``running`` are
@@ -78,7 +79,7 @@ class Effect:
 
     before: Times = Times()
     after: Times = Times()
-    dst: tuple[tuple[datetime, str], ...] = ()
+    dst: tuple[tuple[datetime, str, int | None], ...] = ()
     overlap_per_day: float | None = None
     busiest_minute: tuple[datetime, int] | None = None
     running: tuple[int, ...] = ()

@@ -13,6 +13,12 @@ from reconciler.plan.groups import Group
 from reconciler.plan.words import clock_of, count, day_of, fires, number, printable, some, zone_or_utc
 
 _NOTES = {"dst-gap": "the clock skips a time of it", "dst-repeat": "a time of it comes twice"}
+_RUNS: dict[tuple[str, int | None], str] = {
+    ("dst-gap", 0): ", which does not run",
+    ("dst-gap", 1): ", which runs then",
+    ("dst-repeat", 1): " and runs once",
+    ("dst-repeat", 2): " and runs twice",
+}
 _MOST_SHIFTS = 5
 _MOST_RUNNING = 5
 _MOST_SERVERS = 10
@@ -103,10 +109,10 @@ def _clock_changes(effect: Effect) -> Iterator[Note]:
         return
     where = zone_or_utc(effect.after.timezone)
     words = []
-    for at, note in effect.dst:
+    for at, note, runs in effect.dst:
         local = at.astimezone(where)
         moment = f"{local:%a} {local.day} {local:%b} {local.year} {clock_of(local)} {local.tzname()}"
-        words.append(f"{moment}: {_NOTES.get(note, printable(note))}")
+        words.append(f"{moment}: {_NOTES.get(note, printable(note))}{_RUNS.get((note, runs), '')}")
     yield Note("clock changes", "; ".join(words))
 
 

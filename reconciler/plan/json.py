@@ -90,7 +90,7 @@ def effect_shape(effect: Effect | None) -> dict[str, Any] | None:
         "runsPerDay": {"before": effect.before.runs_per_day, "after": effect.after.runs_per_day},
         "nextFires": {"before": _instants(effect.before), "after": _instants(effect.after)},
         "timezone": {"before": effect.before.timezone, "after": effect.after.timezone},
-        "dst": [{"at": rfc3339(at), "note": note} for at, note in effect.dst],
+        "dst": [{"at": rfc3339(at), "note": note, "runs": runs} for at, note, runs in effect.dst],
         "overlapPerDay": effect.overlap_per_day,
         "busiestMinute": None if busiest is None else {"at": rfc3339(busiest[0]), "runs": busiest[1]},
         "running": [str(execution) for execution in effect.running],

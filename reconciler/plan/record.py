@@ -232,7 +232,7 @@ def _effect_value(effect: Effect | None) -> Value | None:
     return {
         "before": _times_value(effect.before),
         "after": _times_value(effect.after),
-        "dst": [[rfc3339(at), note] for at, note in effect.dst],
+        "dst": [[rfc3339(at), note, runs] for at, note, runs in effect.dst],
         "overlapPerDay": effect.overlap_per_day,
         "busiestMinute": None if busiest is None else [rfc3339(busiest[0]), busiest[1]],
         "running": [str(execution) for execution in effect.running],
@@ -249,7 +249,7 @@ def _effect_of(value: Mapping[str, Any] | None) -> Effect | None:
     return Effect(
         before=_times_of(value["before"]),
         after=_times_of(value["after"]),
-        dst=tuple((moment_of(at), note) for at, note in value["dst"]),
+        dst=tuple((moment_of(at), note, runs[0] if runs else None) for at, note, *runs in value["dst"]),
         overlap_per_day=value["overlapPerDay"],
         busiest_minute=None if busiest is None else (moment_of(busiest[0]), int(busiest[1])),
         running=tuple(int(execution) for execution in value["running"]),

@@ -107,7 +107,7 @@ class Timetable:
         self._fires: dict[tuple[Schedule, str, Dst, _Windows], tuple[datetime, ...]] = {}
         self._open: dict[Forbidden, list[datetime]] = {}
         self._per_day: dict[tuple[Schedule, _Windows], float] = {}
-        self._dst: dict[tuple[Schedule, str, Dst], tuple[tuple[datetime, str], ...]] = {}
+        self._dst: dict[tuple[Schedule, str, Dst], tuple[tuple[datetime, str, int], ...]] = {}
         self._days: dict[tuple[Schedule, str, Dst, int, _Windows], tuple[tuple[int, int], ...]] = {}
         self._weeks: dict[tuple[Schedule, _Windows], tuple[int, ...]] = {}
         self._overlaps: dict[tuple[Schedule, _Windows, float, Concurrency], float] = {}
@@ -140,13 +140,15 @@ class Timetable:
             found = self._per_day[key] = rounded(mean * self._share(timing))
         return found
 
-    def dst_events(self, timing: Timing) -> tuple[tuple[datetime, str], ...]:
-        """The clock changes of the coming year that touch the schedule."""
+    def dst_events(self, timing: Timing) -> tuple[tuple[datetime, str, int], ...]:
+        """The clock changes of the coming year that touch the schedule, as in `Effect.dst`."""
         key = timing.schedule, timing.zone_name, timing.dst
         found = self._dst.get(key)
         if found is None:
             events = timing.schedule.dst_events(self._now, self._now + _YEAR, timing.zone, timing.dst)
-            found = self._dst[key] = tuple((at, str(note)) for at, note in events)
+            found = self._dst[key] = tuple(
+                (at, str(note), timing.schedule.times_run(note, timing.dst)) for at, note in events
+            )
         return found
 
     def minutes(self, timing: Timing) -> tuple[tuple[int, int], ...]:

@@ -66,6 +66,10 @@ class Schedule(ABC):
         again. However many times of a schedule one night touches, it is one event: a plan is read by people.
         """
 
+    @abstractmethod
+    def times_run(self, note: Note, dst: Dst) -> int:
+        """How often a local time of this schedule runs that a clock change skips or repeats."""
+
 
 def floor_seconds(instant: datetime) -> int:
     """Epoch seconds, cut down. An integer slot is after ``instant`` exactly when it is after this."""

@@ -127,6 +127,12 @@ class CronSchedule(Schedule):
                 found.append(touched)
         return [(EPOCH + timedelta(0, at), note) for at, note in found]
 
+    def times_run(self, note: Note, dst: Dst) -> int:
+        way = way_of(dst, self.wildcard)
+        if note == GAP:
+            return 1 if way is Way.MOVE else 0
+        return 2 if way is Way.FOLLOW else 1
+
     def _touched(self, change: Change) -> tuple[int, Note] | None:
         jump = change.after - change.before
         if jump > 0:

@@ -10,6 +10,7 @@ import pytest
 from reconciler.model.enums import Concurrency
 from reconciler.model.measured import Measured
 from reconciler.plan.changes import Change, Effect, Plan
+from reconciler.plan.effects import _clock_changes
 from reconciler.plan.timing import Timetable, overlaps, rounded, timing_of
 from reconciler.schedule.stable import jitter_offset
 from tests.plan.world import NOW, World, applied, server, task, tree
@@ -72,9 +73,30 @@ def test_a_changed_schedule_shows_the_next_five_fires_before_and_after() -> None
 def test_clock_changes_of_the_coming_year_are_noted() -> None:
     effect = effect_of(World().plan(tree(server("db-1"), task("a", schedule="30 2 * * *", **BERLIN)), NOW))
     assert effect.dst == (
-        (datetime(2026, 3, 29, 1, 0, tzinfo=UTC), "dst-gap"),
-        (datetime(2026, 10, 25, 0, 30, tzinfo=UTC), "dst-repeat"),
+        (datetime(2026, 3, 29, 1, 0, tzinfo=UTC), "dst-gap", 1),
+        (datetime(2026, 10, 25, 0, 30, tzinfo=UTC), "dst-repeat", 1),
     )
+
+
+@pytest.mark.parametrize(
+    ("spec", "runs"),
+    [
+        ({"schedule": "30 2 * * *"}, (1, 1)),
+        ({"schedule": "30 * * * *"}, (0, 2)),
+        ({"schedule": "30 2 * * *", "dst": "both"}, (0, 2)),
+        ({"schedule": "30 2 * * *", "dst": "skip"}, (0, 1)),
+        ({"schedule": "30 * * * *", "dst": "once"}, (1, 1)),
+    ],
+)
+def test_a_clock_change_tells_how_often_the_times_it_touches_run(
+    spec: dict[str, str], runs: tuple[int, int]
+) -> None:
+    effect = effect_of(World().plan(tree(server("db-1"), task("a", **spec, **BERLIN)), NOW))
+    assert tuple(times for _at, _note, times in effect.dst) == runs
+    (changes,) = _clock_changes(effect)
+    gap, repeat = changes.text.split("; ")
+    assert gap.endswith((", which does not run", ", which runs then")[runs[0]])
+    assert repeat.endswith(("and runs once", "and runs twice")[runs[1] - 1])
 
 
 def test_jitter_is_part_of_when_it_fires() -> None:
