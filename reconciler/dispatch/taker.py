@@ -66,6 +66,8 @@ class Taker:
         self._machine = machine
         self._ready = False
         self._expected = False
+        self._unanswered: dict[int, tuple[Candidate, float]] = {}
+        """What a commit without an answer may have given us, and the monotonic second its lease ends at."""
 
     def resize(self, workers: int) -> None:
         """This process executes so many runs at once."""
@@ -86,8 +88,8 @@ class Taker:
         """Take at most ``free`` due executions; ``here``: runs per server (id) that keep our threads busy.
 
         ``horizon`` leaves alone what is due later than that, though it is due by now; ``caution``
-        says which servers get one run at a time from us. Raises the
-        database's Temporary errors; nothing is taken then.
+        says which servers get one run at a time from us. Raises the database's Temporary errors;
+        where only the commit's answer was lost, a later take brings what this one took.
         """
         now = self._clock.now()
         due = now if horizon is None else min(now, horizon)
@@ -95,9 +97,8 @@ class Taker:
             self._db.transact(takes.ensure_lock)
             self._ready = True
         expected, self._expected = self._expected, False
-        if not expected and not self._any(due):
+        if not expected and not self._unanswered and not self._any(due):
             return Take()
-        before = self._clock.monotonic()
         found, ids = self._db.transact(
             lambda connection: self._take(connection, free, Room(here, self._share, caution), due, now)
         )
@@ -105,8 +106,8 @@ class Taker:
             if end.message is not None:
                 extra = {"execution": str(end.execution_id)}
                 log.error("execution %d will not run: %s", end.execution_id, end.message, extra=extra)
-        until = before + self._lease_seconds
-        taken = tuple(_taken(candidate, until) for candidate in found.chosen if candidate.row.id in ids)
+        taken = tuple(_taken(*self._unanswered[key]) for key in self._unanswered if key in ids)
+        self._unanswered.clear()
         if len(taken) == free:
             # after a full hand there is probably more
             self._expected = True
@@ -120,24 +121,28 @@ class Taker:
     def _take(
         self, connection: Connection, free: int, room: Room, due: datetime, now: datetime
     ) -> tuple[_Found, set[int]]:
-        """Under the lock of all takers: look, count, take."""
+        """Under the lock of all takers: look, count, take; the ids are of all that is ours then."""
+        until = self._clock.monotonic() + self._lease_seconds
         takes.lock(connection)
-        found = self._look(connection, due, free, room)
+        ours = held.held(connection, list(self._unanswered), self._owner).ids
+        found = _Found(free - len(ours))
+        if not found.enough:
+            self._look(connection, due, found, room)
         for end in found.dead:
             takes.close_waiting(connection, [end.execution_id], end.status, end.reason, now, end.message)
         if not found.chosen:
-            return found, set()
+            return found, set(ours)
         ids = [candidate.row.id for candidate in found.chosen]
+        self._unanswered.update({candidate.row.id: (candidate, until) for candidate in found.chosen})
         taken = takes.take(self._db, connection, ids, self._owner, self._lease_seconds, now)
         if self._machine is not None:
             local = {item.row.id for item in found.chosen if item.server.connection is Reach.LOCAL} & taken
             held.begin_on(connection, local, self._machine)
-        return found, taken
+        return found, taken | ours
 
-    def _look(self, connection: Connection, due: datetime, free: int, room: Room) -> _Found:
+    def _look(self, connection: Connection, due: datetime, found: _Found, room: Room) -> None:
         """The longest due first; of each task the one whose turn it is."""
-        found = _Found(free)
-        size = free + 8
+        size = found.wanted + 8
         machine = self._machine or ""
         after: tuple[datetime, int] | None = None
         for _ in range(PAGES):
@@ -152,7 +157,6 @@ class Taker:
                 break
             after = rows[-1].due_at, rows[-1].id
             size = min(size * 2, _LARGEST_PAGE)
-        return found
 
     def _choose(
         self, connection: Connection, rows: Sequence[WaitingRow], found: _Found, room: Room

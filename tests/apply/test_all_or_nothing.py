@@ -13,13 +13,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import pymysql.err
 import pytest
 from sqlalchemy import Connection, event
 
 from reconciler.errors import DatabaseUnavailable
 from reconciler.store import leases
 from tests.apply.states import World, commit, server, task, tree
+from tests.services.commits import commits
 
 START = tree(
     server("db-1"),
@@ -146,28 +146,6 @@ def test_a_connection_lost_after_any_statement_applies_once_or_says_so(world: Wo
     assert number > 25
 
 
-@contextmanager
-def commits(world: World, answers: Iterator[str]) -> Iterator[None]:
-    """Each commit does what the next answer says: ``well``, ``lost`` (before it reached the server) or
-    ``done, answer lost``."""
-    dialect = world.db.engine.dialect
-    commit_really = dialect.do_commit
-
-    def do_commit(connection: Any) -> None:
-        answer = next(answers, "well")
-        if answer != "lost":
-            commit_really(connection)
-        if answer != "well":
-            connection.close()
-            raise pymysql.err.OperationalError(2013, "Lost connection to MySQL server during query")
-
-    dialect.do_commit = do_commit  # type: ignore[assignment,method-assign]
-    try:
-        yield
-    finally:
-        del dialect.do_commit
-
-
 def at_the_apply(answer: str, *, then: str = "well") -> Iterator[str]:
     """The lock's and the node's commits go well, then the apply's own gets ``answer``."""
     return iter(["well", "well", answer, then])
@@ -179,7 +157,7 @@ SERVERS = pytest.mark.parametrize("world_url", ["mariadb", "mysql"], indirect=Tr
 @SERVERS
 def test_a_commit_whose_answer_was_lost_is_recognised_and_reported_as_what_it_did(world: World) -> None:
     prepared(world)
-    with commits(world, at_the_apply("done, answer lost")):
+    with commits(world.db, at_the_apply("done, answer lost")):
         applied = world.apply(THEN)
     (newest, first) = world.rows("SELECT id, digest FROM revisions ORDER BY id DESC")
     assert applied.revision is not None
@@ -191,7 +169,7 @@ def test_a_commit_whose_answer_was_lost_is_recognised_and_reported_as_what_it_di
 @SERVERS
 def test_a_commit_that_never_arrived_is_repeated(world: World) -> None:
     prepared(world)
-    with commits(world, at_the_apply("lost")):
+    with commits(world.db, at_the_apply("lost")):
         applied = world.apply(THEN)
     assert applied.revision is not None
     assert applied.summary["create"] == 2
@@ -208,7 +186,7 @@ def test_a_database_that_goes_away_at_the_commit_leaves_an_honest_error(world: W
         world.db.engine.dispose()
 
     with (
-        commits(world, answers()),
+        commits(world.db, answers()),
         pytest.MonkeyPatch.context() as patch,
         pytest.raises(DatabaseUnavailable) as error,
     ):

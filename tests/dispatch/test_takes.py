@@ -17,6 +17,7 @@ from reconciler.store.engine import Database
 from tests.dispatch.conftest import World
 from tests.dispatch.fleet import START, Fleet, at
 from tests.services.clock import FakeClock
+from tests.services.commits import commits
 
 
 def ids_of(world: World, free: int = 100, owner: str = "me", **options: Any) -> list[int]:
@@ -326,3 +327,39 @@ def test_a_server_that_is_not_known_to_answer_gets_one_run_at_a_time(world: Worl
     assert [taken.job.execution_id for taken in first.taken] == [1]
     later = taker.take(9, {new: 2}, caution=Caution(lambda server: False, {new: 1}))
     assert [taken.job.execution_id for taken in later.taken] == [2]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [pytest.param("mariadb", marks=pytest.mark.mariadb), pytest.param("mysql", marks=pytest.mark.mysql)],
+    indirect=True,
+)
+@pytest.mark.parametrize(
+    "lost", [1, 2], ids=["and the second try goes well", "twice, so that the take fails"]
+)
+@pytest.mark.parametrize("answer", ["lost", "done, answer lost"])
+def test_what_a_take_without_an_answer_took_is_brought_once(world: World, answer: str, lost: int) -> None:
+    for number in (1, 2, 3):
+        world.fleet.execution(world.fleet.task(f"t-{number}", due=None), number, due_at=at(number - 9))
+    taker = world.taker()
+    taken: list[int] = []
+    with commits(world.db, iter(["well", *[answer] * lost])):
+        # the first one makes the row of the takers' lock
+        with suppress(DatabaseUnavailable):
+            taken += [item.job.execution_id for item in taker.take(2, {}).taken]
+        assert len(taken) == (2 if lost == 1 else 0)
+        while brought := [item.job.execution_id for item in taker.take(2, {}).taken]:
+            taken += brought
+    assert taken == [1, 2, 3]
+    assert world.taker("other").take(9, {}).taken == ()
+
+
+@pytest.mark.parametrize("url", [pytest.param("mariadb", marks=pytest.mark.mariadb)], indirect=True)
+def test_what_was_taken_without_an_answer_and_given_to_another_is_not_brought(world: World) -> None:
+    world.fleet.execution(world.fleet.task(due=None), 1, due_at=at(-9))
+    taker = world.taker()
+    with commits(world.db, iter(["well", *["done, answer lost"] * 2])), suppress(DatabaseUnavailable):
+        taker.take(2, {})
+    with world.db.write() as connection:
+        connection.exec_driver_sql("UPDATE task_executions SET lease_owner = 'other' WHERE id = 1")
+    assert taker.take(2, {}).taken == ()
