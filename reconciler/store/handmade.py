@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,7 +38,7 @@ class Columns(dict[Any, Read]):
 
     def _read(self, text: Any) -> Read:
         try:
-            value = json.loads(text)
+            value = _decode(text)
             if not _harmless(text):
                 canonical_json(value).encode()
         except (ValueError, TypeError, RecursionError):
@@ -46,10 +47,21 @@ class Columns(dict[Any, Read]):
         return Read(value) if fits and _ours(text, value) else Read({}, _shown(text))
 
 
+def _finite(text: str) -> float:
+    """A number that JSON can say again."""
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text} is no number")
+    return value
+
+
+_decode = json.JSONDecoder(parse_float=_finite, parse_constant=_finite).decode
+"""NaN, Infinity and 1e999 could be neither hashed nor stored."""
+
+
 def _harmless(text: str) -> bool:
-    """Whether no NaN, lone surrogate or endless depth is in it, which could not be hashed and shown."""
-    odd = "\\u" in text or "NaN" in text or "Infinity" in text
-    return not odd and text.count("{") + text.count("[") <= DEEPEST
+    """Whether no lone surrogate or endless depth is in it, which could not be hashed and shown."""
+    return "\\u" not in text and text.count("{") + text.count("[") <= DEEPEST
 
 
 def _ours(text: str, value: Any) -> bool:
