@@ -410,6 +410,7 @@ class MariaDBOnTinyDisk(MariaDB):
     def __init__(self, place: Path) -> None:
         Service.__init__(self, place)
         self.durable = False
+        self.version = None
 
 
 class MySQLOnTinyDisk(MySQL):

@@ -242,9 +242,14 @@ class Service:
         return self.start()
 
     def pause(self) -> None:
-        """SIGSTOP: connections stay open and nothing answers."""
-        self._signal(self.members(), signal.SIGSTOP)
+        """SIGSTOP: connections stay open and nothing answers. Returns when every thread stands still."""
+        members = self.members()
+        self._signal(members, signal.SIGSTOP)
         self._paused = True
+        deadline = time.monotonic() + 5
+        # a thread on another processor goes on for a moment, long enough for a ping
+        while not all(map(_stands_still, members)) and time.monotonic() < deadline:
+            time.sleep(0.001)
 
     def resume(self) -> None:
         """Go on after `pause`."""
@@ -303,3 +308,12 @@ def accepts(port: int, banner: bytes = b"", host: str = HOST) -> bool:
             return not banner or connection.recv(len(banner)) == banner
     except OSError:
         return False
+
+
+def _stands_still(pid: int) -> bool:
+    """Whether all threads of the process are stopped; also of one that is gone."""
+    for thread in Path(f"/proc/{pid}/task").glob("*/stat"):
+        with contextlib.suppress(OSError):
+            if thread.read_text().rpartition(") ")[2][:1] not in "TtZX":
+                return False
+    return True
