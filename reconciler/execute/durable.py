@@ -112,13 +112,7 @@ class DurableRun:
         if verdict.reason is Reason.UNREACHABLE and self._sent_at is not None:
             # it counts as started until the host says otherwise
             started_at = started_at or self._sent_at
-        return self._intakes.outcome(verdict, started_at, self._over_since(started_at))
-
-    def _over_since(self, started_at: datetime | None) -> datetime:
-        """When the command ended, which may be long before we learn of it; the host counts whole seconds."""
-        now = self.clock.now()
-        ended = now - timedelta(seconds=self._found.past if self._found is not None else 0)
-        return ended if started_at is None else min(now, max(ended, started_at))
+        return self._intakes.outcome(verdict, started_at, self.clock.now())
 
     def _wake(self) -> None:
         """In any thread: somebody wants something of this run."""
@@ -292,16 +286,11 @@ class DurableRun:
             self._attached(rest[0], rest[1], rest[2], rest[3], " ".join(rest[4:]))
         elif word == "killed" and len(rest) >= 2:
             self._killed.append(f"{' '.join(rest[1:])[:32]} ({rest[0]})")
-        elif word == "ended" and len(rest) >= 3:
+        elif word == "ended" and len(rest) >= 2:
             self._ends.add(stream)
-            code, flag, past, *why = rest
+            code = int(rest[0]) if rest[0].isdigit() else None
             self._found = Found(
-                exit_code=int(code) if code.isdigit() else None,
-                rebooted=code == "rebooted",
-                full=flag == "full",
-                why=" ".join(why),
-                killed=tuple(self._killed),
-                past=int(past) if past.isdigit() else 0,
+                code, rest[0] == "rebooted", rest[1] == "full", " ".join(rest[2:]), tuple(self._killed)
             )
 
     def _attached(self, age: str, timeout: str, grace: str, codes: str, why: str) -> None:

@@ -65,8 +65,6 @@ class Found:
     """Why somebody was ending it: ``timed-out``, or ``cancelled`` and by whom."""
     killed: tuple[str, ...] = ()
     """What TERM did not end, as ``name (pid)``."""
-    past: int = 0
-    """For how many seconds it had been over when the host told."""
 
 
 FULL = "the disk of the run's folder on the host is full, so its output may not be whole"

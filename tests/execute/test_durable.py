@@ -13,7 +13,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -161,29 +160,6 @@ def test_an_owner_that_lets_go_leaves_the_run_to_the_next(place: Place) -> None:
     ended = place.run(left_by(job, outcome()))
     assert (ended.reason, ended.exit_code) == (Reason.EXIT_CODE, 5)
     assert (ended.stdout.text, ended.stderr.text) == ("one\ntwo\n", "err\n")
-
-
-def test_a_run_that_was_over_before_anybody_asked_ended_when_it_ended(place: Place) -> None:
-    job, _ = begun(place, "exec sleep 0.5")
-    file = place.folder(job) / "exit"
-    eventually(lambda: file.read_text().startswith("E0E "))
-    word, uptime = file.read_text().split()
-    long_ago = replace(job, started_at=CLOCK.now() - timedelta(seconds=1000))
-
-    def age(words: str, of: Job) -> float:
-        file.write_text(words + "\n")
-        before = CLOCK.now()
-        outcome = place.run(of)
-        assert (outcome.status, outcome.exit_code) == (Status.SUCCESS, 0)
-        return (before - outcome.finished_at).total_seconds()
-
-    if int(uptime) > 100:
-        assert 98 <= age(f"{word} {int(uptime) - 100}", long_ago) <= 130
-        # the host counts whole seconds: nothing ends before its start
-        assert age(f"{word} {int(uptime) - 100}", replace(job, started_at=CLOCK.now())) < 1
-    # of a folder that an older version made nobody can tell; nor of what is no number
-    assert age(word, long_ago) <= 0
-    assert age(f"{word} $(id)", long_ago) <= 0
 
 
 def test_a_second_start_attaches(place: Place) -> None:

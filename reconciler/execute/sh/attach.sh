@@ -53,17 +53,8 @@ while :; do
     r_lives "$r_rpid" "$r_rstart" || r_lives "$r_pid" "$r_start" || { r_ended || break; continue; }
     sleep 0.1 || sleep 1
 done
-# for how many seconds it has been over; after another boot nobody can tell
-r_past=-
-case $r_age$r_over in
-*[!0-9]* | "$r_age") ;;
-*)
-    read -r r_now r_x </proc/uptime
-    r_past=$((${r_now%.*} - r_over))
-    ;;
-esac
 r_noted
 while read -r r_line; do r_say "killed $r_line"; done <"$r_run/killed"
 printf '%send\n' "$r_mark" >&4
-r_say "ended $r_word $r_past $r_why"
+r_say "ended $r_word $r_why"
 exit 0

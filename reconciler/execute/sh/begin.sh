@@ -59,7 +59,7 @@ done
 r_since "$r_line"
 r_own="$$ $r_start"
 # room for what is written at the end, when the disk may be full. Of why the first line counts: `read` takes a byte at a time
-printf '%s' "$r_text" >"$r_run/$r_name" && printf '%-30s\n' - >"$r_run/exit" && printf '\n%-200s' '' >"$r_run/why" &&
+printf '%s' "$r_text" >"$r_run/$r_name" && printf '%-14s\n' - >"$r_run/exit" && printf '\n%-200s' '' >"$r_run/why" &&
     : >"$r_run/out" && : >"$r_run/err" || r_undone "$r_run cannot be written, $r_no"
 exec 2>/dev/null
 (

@@ -17,10 +17,8 @@ void)
 esac
 r_word=E${r_code}E
 if [ "$r_code" != 0 ] && ! printf '%8192s' '' >"$r_run/probe"; then r_flag=full r_word=E${r_code}fE; fi
-r_up=
-read -r r_up r_x </proc/uptime
 # one write of a few bytes into a block that is there already
-printf '%-30s\n' "$r_word ${r_up%.*}" 1<>"$r_run/exit"
+printf '%-14s\n' "$r_word" 1<>"$r_run/exit"
 kill "$r_viewer"
 wait "$r_viewer"
 case $? in
@@ -36,4 +34,4 @@ esac
 r_why=
 read -r r_why <"$r_run/why"
 printf '%send\n' "$r_mark" >&4
-printf '%sended %s %s - %s\n' "$r_mark" "$r_code" "$r_flag" "$r_why" >&3
+printf '%sended %s %s %s\n' "$r_mark" "$r_code" "$r_flag" "$r_why" >&3

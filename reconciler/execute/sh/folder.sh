@@ -5,7 +5,7 @@
 #             of the start. PID START RPID RSTART BOOT UPTIME TIMEOUT GRACE CODES . , or: void
 #             (the command's shell and ours, which waits for it; start: field 22 of /proc/PID/stat)
 #   out err   its output, byte for byte
-#   exit      E<code><flag>E UPTIME once the command has ended; overwritten in place, so a full disk is no obstacle
+#   exit      E<code><flag>E once the command has ended; overwritten in place, so a full disk is no obstacle
 #   why       why somebody is ending it, written before the first signal; else blank
 #   killed    what TERM did not end
 r_run=$HOME/.local/state/reconciler/runs/$r_id
@@ -19,10 +19,10 @@ r_load() {
     [ $# = 10 ] && [ "${10}" = . ]
 }
 
-# r_ended: sets r_code, r_flag and r_over, its uptime in seconds or nothing; fails if the command's end is not recorded.
+# r_ended: sets r_code and r_flag; fails if the command's end is not recorded.
 r_ended() {
-    r_line= r_over=
-    read -r r_line r_over 2>/dev/null <"$r_run/exit"
+    r_line=
+    read -r r_line 2>/dev/null <"$r_run/exit"
     case $r_line in
     E[0-9]*E)
         r_line=${r_line#E} r_line=${r_line%E} r_flag=-
