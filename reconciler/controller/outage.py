@@ -79,15 +79,21 @@ class Outage:
             log.warning("%s; trying again", error.message)
 
     def succeeded(self) -> None:
-        """A call came through; the first one after an outage is logged."""
+        """A call came through; the first one after an outage is logged.
+
+        Just after a failure it says nothing: it may have been answered before that.
+        """
         if self._since is None:
             return
         with self._lock:
             since, failures = self._since, self._failures
             if since is None:
                 return
+            now = self._clock.monotonic()
+            if now - since < FIRST_PAUSE:
+                return
             self._since, self._failures = None, 0
-            now = self.steady_since = self._clock.monotonic()
+            self.steady_since = now
         log.warning("the database answers again, after %.1f s and %d failed calls", now - since, failures)
 
 

@@ -321,6 +321,10 @@ def test_a_failure_of_one_loop_is_told_for_all(fake_clock: FakeClock) -> None:
     assert outage.since is None
     outage.failed(DatabaseUnavailable("gone"))
     assert outage.since == fake_clock.monotonic()
+    # a call that was under way already may be answered just afterwards
+    outage.succeeded()
+    assert outage.present
+    fake_clock.advance(1)
     outage.succeeded()
     assert outage.since is None
 
