@@ -305,9 +305,8 @@ class Executing:
         self.runs.remove(execution_id)
         self._live.end(execution_id)
         # what an earlier owner did about it stays known
-        living = run.job.start_sent or run.job.started_at is not None
         try:
-            self._keeper.hand_back([execution_id], living=living)
+            self._keeper.hand_back([execution_id], living=run.job.begun)
         except Temporary as error:
             # the reaper will find it; if it is not durable it may have to call it lost
             self._outage.failed(error)

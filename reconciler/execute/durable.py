@@ -89,7 +89,7 @@ class DurableRun:
         )
         self._started_at = self.job.started_at
         self._known = self.job.started_at is not None
-        self.starts = int(self.job.start_sent or self._known)
+        self.starts = int(self.job.begun)
 
     def outcome(self) -> Outcome:
         """Run to the end. Never raises for what the host or the way to it does.

@@ -39,11 +39,6 @@ HostHeard = Callable[[str, Reason | None, str], None]
 """A server's name, why it was not entered (None: it was), and that in words."""
 
 
-def begun(job: Job) -> bool:
-    """Whether an earlier owner's start may have reached the host."""
-    return job.start_sent or job.started_at is not None
-
-
 class Executors:
     """Implements `Executor` for all servers. Safe for use by many threads; `close` ends it.
 
@@ -183,7 +178,7 @@ class Executors:
                 }, None
             except SecretUnavailable as error:
                 why = f"{error.message} ({error.hint})" if error.hint else error.message
-            if not (job.server.spec.durable and begun(job)):
+            if not (job.server.spec.durable and job.begun):
                 raise Fault(Reason.START_FAILED, why)
             left = deadline - self._clock.monotonic()
             if left <= 0 or control.cancelled.is_set() or control.released.is_set():
@@ -219,7 +214,7 @@ class Executors:
 
     def _host(self, job: Job, control: Control) -> Host:
         if job.server.spec.connection is Connection.LOCAL:
-            if not (self._settings.allow_local or begun(job)):
+            if not (self._settings.allow_local or job.begun):
                 raise Fault(
                     Reason.START_FAILED,
                     f"server {job.server.name} has `connection: local`, which is not allowed here; "

@@ -146,3 +146,8 @@ class Job:
     jumps: tuple[Hop, ...] = ()
     started_at: datetime | None = None
     start_sent: bool = False
+
+    @property
+    def begun(self) -> bool:
+        """Whether an earlier owner's start may have reached the host."""
+        return self.start_sent or self.started_at is not None
