@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import logging
 import random
-import threading
 from datetime import datetime
 
 from reconciler.cache.signals import Kind, News, Signals, Silent
 from reconciler.clock import Clock
+from reconciler.controller.ending import ENDING_SECONDS, Ending
 from reconciler.controller.events import Announcer, Listener
 from reconciler.controller.executing import Executing
 from reconciler.controller.holding import Holding
@@ -52,15 +52,12 @@ DRAIN_SECONDS = 20.0
 """After SIGINT, or when the time of ``--for`` is over."""
 HURRY_SECONDS = 5.0
 """After SIGTERM."""
-_ENDING_SECONDS = 2.0
-"""Of those, kept for ending what still runs and recording it."""
 _LAST_SECONDS = 1.0
 _LEAVE_SECONDS = 3.0
 """At the least, for handing back leases where the database seems to answer; they end by themselves, too."""
 SILENT_SECONDS = 5.0
 """The loop that looks at the database every second is given so long before it counts as unanswered."""
 _GRACE_SECONDS = 1.0
-_POLL_SECONDS = 0.02
 _SIGNAL_SECONDS = 0.5
 """For the last words to the cache."""
 
@@ -110,8 +107,7 @@ class Runtime:
             make_state_folder(settings.state_dir)
         self._spool = Spool(settings.state_dir / "spool", self.owner, clock, settings.spool_size)
         self._holding = Holding(db, clock, self._spool, self.owner, settings.spool_size)
-        self._deadline = float("inf")
-        self._finish = True
+        self._ending = Ending(clock)
         self._counter: int | None = None
         self._tidied = float("-inf")
         self._writer: Writer | None = None
@@ -231,20 +227,19 @@ class Runtime:
         if self._due_times is not None:
             self._due_times.end()
         within(_LAST_SECONDS if self.away else _LEAVE_SECONDS, "let go", self._let_go)
-        if self.away or not within(max(_LEAVE_SECONDS, self._left()), "leave", self._leave):
+        if self.away or not within(max(_LEAVE_SECONDS, self._ending.left), "leave", self._leave):
             log.warning("leaving the database's leases to end by themselves: it does not answer")
         self._signals.close(_SIGNAL_SECONDS)
         return recorded
 
     def end_within(self, seconds: float, *, finish: bool) -> None:
         """The time of ``stop`` begins now, though others have to end before."""
-        self._finish = self._finish and finish
-        self._deadline = min(self._deadline, self._clock.monotonic() + seconds)
+        self._ending.within(seconds, finish=finish)
 
     @property
     def left(self) -> float:
         """Seconds that whatever ends before the runs may still take; none while the database is away."""
-        return 0.0 if self.away else self._left(_ENDING_SECONDS)
+        return 0.0 if self.away else self._ending.spare
 
     @property
     def away(self) -> bool:
@@ -258,8 +253,7 @@ class Runtime:
 
     def hurry(self, seconds: float = HURRY_SECONDS) -> None:
         """Shorten a stop that is under way, and take nothing more; may be called in a signal handler."""
-        self._finish = False
-        self._deadline = min(self._deadline, self._clock.monotonic() + seconds)
+        self._ending.within(seconds, finish=False)
 
     # -- wiring ---------------------------------------------------------------------------------
 
@@ -371,45 +365,24 @@ class Runtime:
 
     # -- ending ---------------------------------------------------------------------------------
 
-    def _left(self, kept: float = 0.0) -> float:
-        return max(0.0, self._deadline - kept - self._clock.monotonic())
-
     def _stop_executing(self, executing: Executing) -> bool:
-        if self._finish:
-            self._drain(executing)
+        if self._ending.finish:
+            if self._schedule:
+                executing.limit(self._clock.now())
+            self._ending.drain(executing)
         executing.stop_taking(max(0.5, self.left))
-        while executing.runs.executing() and self._left(_ENDING_SECONDS):
-            self._pause()
+        while executing.runs.executing() and self._ending.spare:
+            self._ending.pause()
         ended = executing.end_runs("the process that runs it ends", _GRACE_SECONDS)
         if ended:
             log.warning("%d runs are ended because this process ends", ended)
         if executing.runs.executing():
-            stop = self._clock.monotonic() + _ENDING_SECONDS
+            stop = self._clock.monotonic() + ENDING_SECONDS
             while executing.runs.executing() and self._clock.monotonic() < stop:
-                self._pause()
+                self._ending.pause()
         assert self._writer is not None
-        recorded = self._writer.close(max(_LAST_SECONDS, 0.0 if self.away else self._left()))
+        recorded = self._writer.close(max(_LAST_SECONDS, 0.0 if self.away else self._ending.left))
         return recorded and not executing.runs.executing()
-
-    def _drain(self, executing: Executing) -> None:
-        """Until nothing due waits and nothing runs, or the time is over."""
-        if self._schedule:
-            executing.limit(self._clock.now())
-        while self._draining():
-            while not executing.idle and self._draining():
-                self._pause()
-            # only a look that began when nothing was running any more proves that nothing is left
-            asked = executing.ask()
-            while not executing.found_nothing(asked) and executing.idle and self._draining():
-                self._pause()
-            if executing.idle and executing.found_nothing(asked):
-                return
-
-    def _draining(self) -> bool:
-        return self._finish and self._left(_ENDING_SECONDS) > 0
-
-    def _pause(self) -> None:
-        self._clock.wait(threading.Event(), _POLL_SECONDS)
 
     def _let_go(self) -> None:
         """Let the other threads end."""
