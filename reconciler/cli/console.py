@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
+import stat
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from reconciler.errors import ReconcilerError
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 RED = "31"
 GREEN = "32"
@@ -31,6 +36,30 @@ def _wants_colour(stream: TextIO, environment: Mapping[str, str]) -> bool:
     return stream.isatty() and not environment.get("NO_COLOR") and environment.get("TERM") != "dumb"
 
 
+class _Unread(io.FileIO):
+    """A pipe that drops what is written once its reader has gone away."""
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            return memoryview(data).nbytes
+
+
+def _outliving(stream: TextIO) -> TextIO:
+    """The stream; where it is a pipe, one on the same pipe that goes on when nobody reads any more."""
+    try:
+        number = stream.fileno()
+    except (OSError, ValueError):  # a stream in memory
+        return stream
+    mode = os.fstat(number).st_mode
+    if not (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)):
+        return stream
+    stream.flush()
+    raw = io.BufferedWriter(_Unread(number, "wb", closefd=False))
+    return io.TextIOWrapper(raw, encoding="utf-8", errors="backslashreplace")
+
+
 @dataclass(slots=True)
 class Console:
     """The two streams of a command and what they can show."""
@@ -44,7 +73,12 @@ class Console:
 
     @classmethod
     def of_process(cls) -> Console:
-        """The console of this process; both streams take any text, whatever the locale says."""
+        """The console of this process; both streams take any text, whatever the locale says.
+
+        A stream that the process was started without (`>&-`) takes everything and shows nothing.
+        """
+        sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
+        sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
         for stream in (sys.stdout, sys.stderr):
             reconfigure = getattr(stream, "reconfigure", None)
             if reconfigure is not None:
@@ -57,6 +91,12 @@ class Console:
             width=shutil.get_terminal_size((100, 24)).columns,
             interactive=sys.stdin is not None and sys.stdin.isatty(),
         )
+
+    def outlive_readers(self) -> None:
+        """Go on when whoever reads goes away (head, less): the work is done to its end all the same, and the
+        exit code is what came of it. Without this, writing then raises BrokenPipeError."""
+        self.out = _outliving(self.out)
+        self.err = _outliving(self.err)
 
     def print(self, text: str = "") -> None:
         """A line of the result."""

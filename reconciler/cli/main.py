@@ -10,13 +10,14 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import pairwise
 from types import ModuleType
 from typing import Never
 
 from reconciler import __version__
 from reconciler.cli.console import Console, error_shape
-from reconciler.errors import EXIT_FAILED, EXIT_USAGE, ReconcilerError, UsageError
+from reconciler.errors import EXIT_USAGE, ReconcilerError, UsageError
 
 COMMANDS = {
     "validate": "check manifests; every problem at once, with its line",
@@ -47,6 +48,9 @@ COMMANDS = {
 STAYING = frozenset({"controller", "up", "worker"})
 """Commands that run for days; only they collect garbage."""
 
+FOLLOWING = STAYING | {"logs", "run"}
+"""Commands whose output may come for long; they end when nobody reads it any more."""
+
 
 class _Parser(argparse.ArgumentParser):
     """argparse that raises instead of exiting with 2: our 2 means "there are changes"."""
@@ -71,8 +75,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         console.note("interrupted")
         return 130
     except BrokenPipeError:
-        # the reader (head, less) went away: nothing more to say, and nothing to say it to
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # the reader (head, less) of what is followed went away: nothing more to say, and nothing to say it to
+        _say_no_more()
         return 0
     except Exception as error:  # the last line of defence: a person never sees a traceback
         return _report(_internal(error), arguments, console)
@@ -99,6 +103,8 @@ def _run(arguments: list[str], console: Console) -> int:
     args = _options().parse_args(arguments[:place])
     if command in STAYING:
         collect_calmly()
+    if command not in FOLLOWING:
+        console.outlive_readers()
     return int(module.run(_parse(parser, arguments[place + 1 :], args), console))
 
 
@@ -194,14 +200,20 @@ def _add_database(parser: argparse.ArgumentParser, default: object) -> None:
 
 def _report(error: ReconcilerError, arguments: Sequence[str], console: Console) -> int:
     """Print an error in the form that the arguments ask for; returns its exit code."""
-    if _asks_for_json(arguments):
-        console.print_json(error_shape(error))
-    console.print_error(error)
     try:
+        if _asks_for_json(arguments):
+            console.print_json(error_shape(error))
         console.out.flush()
     except BrokenPipeError:
-        return EXIT_FAILED
+        _say_no_more()
+    with suppress(BrokenPipeError):
+        console.print_error(error)
     return error.exit_code
+
+
+def _say_no_more() -> None:
+    """Let what is still to be written to standard output go nowhere: Python flushes it at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _asks_for_json(arguments: Sequence[str]) -> bool:

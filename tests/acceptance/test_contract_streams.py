@@ -51,25 +51,69 @@ def test_without_a_terminal_nothing_is_asked_and_nothing_is_coloured(reconciler:
     assert reconciler.json("get", "revisions")["items"] == []
 
 
+def without_a_reader(reconciler: Program, *words: str, reads: int = 10) -> tuple[int, bytes]:
+    """The exit code and standard error of a command whose reader goes away after so many bytes."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "reconciler", *words],
+        cwd=reconciler.folder,
+        env=reconciler.environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    if reads:
+        process.stdout.read(reads)
+    process.stdout.close()
+    return process.wait(60), process.stderr.read()
+
+
 @pytest.mark.parametrize("words", ["plan -o json", "schedule -o json"])
 def test_a_reader_that_goes_away_is_no_fault(words: str, reconciler: Program) -> None:
     reconciler("apply", "--yes").ok()
     (reconciler.folder / "manifests/all.yaml").write_text(
         (reconciler.folder / "manifests/all.yaml").read_text().replace("command: x", "command: y")
     )
-    process = subprocess.Popen(
-        [sys.executable, "-m", "reconciler", *words.split()],
-        cwd=reconciler.folder,
-        env=reconciler.environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+    assert without_a_reader(reconciler, *words.split()) == (0, b"")
+
+
+def test_what_came_of_it_does_not_depend_on_a_reader(reconciler: Program) -> None:
+    """`apply --yes | head` said 0 with nothing applied where the plan was longer than a pipe holds."""
+    assert without_a_reader(reconciler, "plan", "--exit-code", "-o", "json")[0] == 2
+    assert without_a_reader(reconciler, "apply", "--yes") == (0, b"")
+    assert reconciler("plan", "--exit-code").ok().err == ""
+    broken = documents(
+        [server("s0", "hots: x"), *(task("server: s1\ncommand: x", f"t{n}") for n in range(900))]
     )
-    assert process.stdout is not None
-    assert process.stderr is not None
-    process.stdout.read(10)
-    process.stdout.close()
-    assert process.stderr.read() == b""
-    assert process.wait(60) == 0
+    write_tree(reconciler.folder, {"broken/all.yaml": broken})
+    assert without_a_reader(reconciler, "validate", "broken") == (1, b"")
+
+
+@pytest.mark.parametrize(("words", "code"), [("plan nowhere", 1), ("get nothing", 64)])
+def test_an_error_is_told_on_standard_error_without_a_reader_of_the_json(
+    words: str, code: int, reconciler: Program
+) -> None:
+    ended, said = without_a_reader(reconciler, *words.split(), "-o", "json", reads=0)
+    assert ended == code
+    assert said.startswith(b"error: ")
+    assert b"Traceback" not in said
+
+
+def test_streams_may_be_closed(reconciler: Program) -> None:
+    for words, closed, code in (
+        ("version", ">&-", 0),
+        ("get nothing", "2>&-", 64),
+        ("version", ">&- 2>&-", 0),
+    ):
+        done = subprocess.run(
+            ["sh", "-c", f"{sys.executable} -m reconciler {words} {closed}"],
+            cwd=reconciler.folder,
+            env=reconciler.environment,
+            capture_output=True,
+            check=False,
+        )
+        assert (done.returncode, done.stdout, done.stderr) == (code, b"", b"")
 
 
 def on_a_terminal(program: Program, answer: bytes, *words: str, **more: str) -> tuple[int, str]:
