@@ -39,6 +39,8 @@ _PLAIN_VALUE = ["string", "number", "boolean"]
 # What validators know and types do not: (definition, property) → keywords
 _ADDITIONS: Mapping[tuple[str, str], Schema] = {
     ("Metadata", "name"): {"pattern": f"^{_NAME}$", "maxLength": MAX_NAME},
+    ("ServerMetadata", "name"): {"pattern": f"^{_NAME}$", "maxLength": MAX_NAME},
+    ("ServerMetadata", "formerly"): {"pattern": f"^{_NAME}$", "maxLength": MAX_NAME},
     ("ProjectMetadata", "name"): {"pattern": f"^{_NAME}$", "maxLength": MAX_NAME},
     ("ProjectMetadata", "formerly"): {"pattern": f"^{_NAME}$", "maxLength": MAX_NAME},
     ("Metadata", "formerly"): {"pattern": f"^{_NAME}(@{_NAME})?$"},

@@ -23,6 +23,13 @@ class Metadata(Model):
     """Rename: the earlier name (of a task also `name@server`); the row, its id and its history stay."""
 
 
+class ServerMetadata(Metadata):
+    """Who a server is."""
+
+    formerly: Name | None = Field(default=None, examples=["database-1"])
+    """Rename: the earlier name; the row, its id and its history stay."""
+
+
 IDENTITY = {"name", "formerly"}
 """What says which object a document is of, and is not part of the document."""
 

@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 
 from reconciler.model.base import CleanText, Model, Word, declared
 from reconciler.model.enums import Connection
-from reconciler.model.metadata import IDENTITY, Metadata
+from reconciler.model.metadata import IDENTITY, ServerMetadata
 from reconciler.model.names import ServerReference
 from reconciler.model.secret import SecretReference
 
@@ -50,7 +50,9 @@ class Auth(Model):
                 "auth", "either privateKey or password is needed; leave auth out to use the ssh agent"
             )
         if self.passphrase is not None and self.private_key is None:
-            raise PydanticCustomError("auth", "a passphrase belongs to a privateKey")
+            raise PydanticCustomError(
+                "auth", "a passphrase belongs to a privateKey: name the key too, or remove it"
+            )
         return self
 
 
@@ -92,7 +94,7 @@ class ServerDeclaration(Model):
 
     api_version: Literal["reconciler/v1"]
     kind: Literal["Server"]
-    metadata: Metadata
+    metadata: ServerMetadata
     spec: ServerSpec
 
 

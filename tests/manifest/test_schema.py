@@ -105,6 +105,7 @@ WRONG = {
     "a truth for a text": server("a", labels="env: no"),
     "server and selector": task("server: a\nselector: {matchLabels: {a: b}}\ncommand: x"),
     "command and script": task("server: a\ncommand: x\nscript: {file: y}"),
+    "a place in a server's former name": server("a").replace("labels", "formerly: x@y, labels"),
     "a password itself": server("a", "auth: {password: hunter2}"),
     "two sources of a secret": task("server: a\ncommand: x\nsecrets: {A: {env: B, file: c}}"),
     "a weekday that is none": WINDOW.replace("mon", "moon"),
