@@ -119,7 +119,8 @@ class Findings:
         self._counts[path] += 1
         if self._counts[path] == MAX_PROBLEMS + 1:
             message = f"the file has more than {MAX_PROBLEMS:,} problems; the others are not listed"
-            self._placed.append(Problem("error", "too-many-problems", message, path))
+            hint = "mend these first"
+            self._placed.append(Problem("error", "too-many-problems", message, path, hint=hint))
         return self._counts[path] <= MAX_PROBLEMS
 
     def _owner(self, document: Document, loc: Loc) -> tuple[Document, Loc]:

@@ -149,9 +149,9 @@ class _Tree:
                 Document(path, raw.index, raw.line, "", raw.value)
                 for raw in parse(text, partial(self._findings.in_text, text))
             ]
-            if text.unread is not None:
+            if text.unread or text.foreign:
                 self._unread.append(text)
-            if text.unread != 0:
+            if not text.foreign:
                 for document in documents:
                     self._take(document)
 
@@ -225,11 +225,12 @@ class _Tree:
 
     def _project(self, validator: Validator) -> ProjectDeclaration | None:
         declaration = None
-        for index, document in enumerate(self._documents["Project"]):
-            if index == 0:
-                declaration = validator.project(document)
-                continue
+        # the first comes last: its defaults are those of the tree, and each one's own mistakes are told
+        for document in reversed(self._documents["Project"]):
+            declaration = validator.project(document)
             first = self._documents["Project"][0]
+            if document is first:
+                break
             fault = Fault(
                 "duplicate-project",
                 f"a tree has one Project, and it is declared at {first.path}:{first.line}",
@@ -252,7 +253,7 @@ class _Tree:
         return entries
 
     def _is_unread(self, name: str) -> bool:
-        return any(text is None or name in text.text[text.unread :] for text in self._unread)
+        return any(text is None or _hides(text, name) for text in self._unread)
 
     def _rows(
         self, tasks: Entries[TaskEntry], placements: Sequence[tuple[TaskEntry, tuple[str, ...]]]
@@ -317,6 +318,12 @@ class _Tree:
             formerly=project.metadata.formerly if project is not None else None,
             commit=self._source.commit,
         )
+
+
+def _hides(text: SourceText, name: str) -> bool:
+    """Whether a name stands in what was not understood of a file."""
+    spans = [(0, len(text.text))] if text.foreign else text.unread
+    return any(name in text.text[start:end] for start, end in spans)
 
 
 def _desired_server(name: str, entry: ServerEntry) -> DesiredServer:

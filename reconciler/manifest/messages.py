@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails
 from yaml.nodes import MappingNode, Node, ScalarNode
 
 from reconciler.manifest.construct import shorten
-from reconciler.manifest.fields import about_unknown, description_of
+from reconciler.manifest.fields import about_unknown, choices_of, description_of
 from reconciler.manifest.findings import Explain, Loc, is_secret
 from reconciler.manifest.scalars import Ambiguous
 from reconciler.manifest.suggest import did_you_mean, one_of
@@ -59,18 +59,20 @@ _SENTENCE = re.compile(rf"({_QUOTED}?.*?)[:;] (?![A-Z]+\}})(.*)", re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class WrongType:
-    """A value of another type than ``wanted``; explains how YAML came to read it so."""
+    """A value of another type than ``wanted``; explains how YAML came to read it so.
+
+    ``form`` says how such a value is written, for where there is nothing better to say.
+    """
 
     wanted: str
+    form: str
     secret: bool = False
 
     def __call__(self, node: Node | None) -> Fault:
         if isinstance(node, ScalarNode):
             return self._scalar(node)
         given = "a mapping" if isinstance(node, MappingNode) else "a list"
-        hint = None
-        if self.wanted == "a list" and given == "a mapping":
-            hint = "begin each item with `- `"
+        hint = _SECRET_HINT if self.secret else self.form
         return Fault("wrong-type", f"{self.wanted} is expected here, not {given}", hint)
 
     def _scalar(self, node: ScalarNode) -> Fault:
@@ -88,30 +90,35 @@ class WrongType:
             return ambiguous(node.tag, self.wanted)
         if isinstance(node.tag, bool):
             word = "true" if node.tag else "false"
-            hint = f'put it in quotes: "{node.value}"' if self.wanted == "a text" else None
+            hint = f'put it in quotes: "{node.value}"' if self.wanted == "a text" else self.form
             return Fault("yaml-boolean", f"YAML reads {text}as {word}; {self.wanted} is expected here", hint)
         if isinstance(node.tag, int | float):
-            hint = (
-                f'put it in quotes: "{node.value}"'
-                if self.wanted == "a text"
-                else _WITH_UNIT.get(self.wanted)
-            )
+            hint = f'put it in quotes: "{node.value}"' if self.wanted == "a text" else self.form
             return Fault("wrong-type", f"{text}is a number; {self.wanted} is expected here", hint)
         return Fault(
             "wrong-type", f"{text}is a text; {self.wanted} is expected here", self._hint_for_text(node)
         )
 
-    def _hint_for_text(self, node: ScalarNode) -> str | None:
+    def _hint_for_text(self, node: ScalarNode) -> str:
         if self.wanted == "a list":
             return f"write [{shorten(node.value)}]"
         if node.style in ("'", '"') and self.wanted != "a mapping":
             return "write it without quotes"
-        return None
+        return self.form
 
 
 _REMOVE = "write a value, or remove the key"
 _NOTHING = {"a text": 'write a value, or "" for an empty text, or remove the key'}
 _WITH_UNIT = {"a duration": DURATION_HINT, "a size": SIZE_HINT}
+_FORMS = {
+    **_WITH_UNIT,
+    "a text": "write one text here, in quotes where it holds anything but letters and digits",
+    "a whole number": "write digits only, such as 3",
+    "a number": "write a number, such as 2 or 1.5",
+    "true or false": "write true or false",
+    "a mapping": "write `key: value`, indented on the lines below",
+    "a list": "begin each item with `- `",
+}
 
 
 def ambiguous(scalar: Ambiguous, wanted: str = "a text") -> Fault:
@@ -140,6 +147,14 @@ class Told:
     field: Loc | None = None
 
 
+def _wrong_type(kind: str, loc: Loc, wanted: str) -> WrongType:
+    fields = choices_of(kind, loc) if wanted == "a mapping" else ""
+    form = (
+        f"write `key: value`; the keys here are {fields}" if fields else _FORMS.get(wanted, f"write {wanted}")
+    )
+    return WrongType(wanted, form, is_secret(loc))
+
+
 def tell(kind: str, error: ErrorDetails, value: Mapping[str, Any]) -> Told:
     """What to report for an error in ``value``, the document of that kind that was validated."""
     loc: Loc = error["loc"]
@@ -147,7 +162,7 @@ def tell(kind: str, error: ErrorDetails, value: Mapping[str, Any]) -> Told:
     name = error["type"]
     given = error["input"]
     if loc and loc[-1] == KEY:
-        return Told(loc[:-1], _sentence("invalid-key", error, loc), key=True)
+        return Told(loc[:-1], _sentence(kind, "invalid-key", error, loc), key=True)
     if name == "extra_forbidden":
         return Told(
             loc,
@@ -157,15 +172,15 @@ def tell(kind: str, error: ErrorDetails, value: Mapping[str, Any]) -> Told:
     if name == "missing":
         return Told(loc[:-1], _missing(kind, loc), key=True, field=loc)
     if isinstance(given, Ambiguous):
-        return Told(loc, WrongType(_WANTED.get(name, _quantity(error)), is_secret(loc)))
+        return Told(loc, _wrong_type(kind, loc, _WANTED.get(name, _quantity(error))))
     if name in _WANTED:
-        return Told(loc, WrongType(_WANTED[name], is_secret(loc)))
+        return Told(loc, _wrong_type(kind, loc, _WANTED[name]))
     if name in ("enum", "literal_error"):
-        return Told(loc, _choice(context, given, is_secret(loc)))
+        return Told(loc, _choice(kind, loc, context, given))
     if name in _BOUNDS:
         return Told(loc, _bound(name, context, given))
     if name == "value_error" and not isinstance(given, str | dict | list):
-        return Told(loc, WrongType(_quantity(error), is_secret(loc)))
+        return Told(loc, _wrong_type(kind, loc, _quantity(error)))
     if name == "exactly_one":
         return _exactly_one(loc, context, value)
     if name == "env_and_secret":
@@ -174,16 +189,25 @@ def tell(kind: str, error: ErrorDetails, value: Mapping[str, Any]) -> Told:
     if name == "calendar_window":
         field = context["field"]
         where: Loc = loc if field is None else (*loc, field)
-        return Told(where, _sentence("calendar-window", error, where))
+        return Told(where, _sentence(kind, "calendar-window", error, where))
     if name == "missing_username":
         return Told(loc, _missing(kind, (*loc, "username")), key=True, field=(*loc, "username"))
-    return Told(loc, _sentence(_CODES.get(name, "invalid-value"), error, loc), key=name in _CODES)
+    return Told(loc, _sentence(kind, _CODES.get(name, "invalid-value"), error, loc), key=name in _CODES)
 
 
 def _missing(kind: str, loc: Loc) -> Fault:
+    return Fault("missing-field", f"the field `{loc[-1]}` is missing", _about(kind, loc))
+
+
+def _about(kind: str, loc: Loc) -> str:
+    """What a field is for."""
     about = description_of(kind, loc)
-    hint = f"{loc[-1]}: {about[0].lower()}{about[1:].rstrip('.')}" if about else None
-    return Fault("missing-field", f"the field `{loc[-1]}` is missing", hint)
+    if about:
+        return f"{loc[-1]}: {about[0].lower()}{about[1:].rstrip('.')}"
+    if loc == ("apiVersion",):
+        return "write apiVersion: reconciler/v1"
+    fields = choices_of(kind, loc)
+    return f"{loc[-1]}: a mapping of {fields}" if fields else f"docs/manifest.md tells what `{loc[-1]}` takes"
 
 
 def _exactly_one(loc: Loc, context: Mapping[str, Any], value: Mapping[str, Any]) -> Told:
@@ -201,14 +225,14 @@ def _exactly_one(loc: Loc, context: Mapping[str, Any], value: Mapping[str, Any])
     return Told((*loc, names[1]), Fault("exactly-one", text, hint), key=True)
 
 
-def _choice(context: Mapping[str, Any], given: object, secret: bool) -> Fault | Explain:
+def _choice(kind: str, loc: Loc, context: Mapping[str, Any], given: object) -> Fault | Explain:
     options = re.findall(r"'([^']*)'", str(context.get("expected", "")))
     if isinstance(given, str):
-        shown = "this" if secret else f"`{shorten(given)}`"
+        shown = "this" if is_secret(loc) else f"`{shorten(given)}`"
         near = did_you_mean(given, options) if len(options) > 1 else None
         hint = near or f"write {one_of(options)}"
         return Fault("invalid-value", f"{shown} is none of the possible values: {', '.join(options)}", hint)
-    return WrongType(f"one of {', '.join(options)}" if len(options) > 1 else f"`{options[0]}`")
+    return _wrong_type(kind, loc, f"one of {', '.join(options)}" if len(options) > 1 else f"`{options[0]}`")
 
 
 def _bound(name: str, context: Mapping[str, Any], given: object) -> Fault:
@@ -228,7 +252,7 @@ def _quantity(error: ErrorDetails) -> str:
     return "a size" if "not a size" in message else "another value"
 
 
-def _sentence(code: str, error: ErrorDetails, loc: Loc) -> Fault:
+def _sentence(kind: str, code: str, error: ErrorDetails, loc: Loc) -> Fault:
     """The words of a validator of ours: a sentence, and often advice behind a colon."""
     cause = error.get("ctx", {}).get("error")
     message = str(cause) if cause is not None else _own_words(error)
@@ -244,7 +268,7 @@ def _sentence(code: str, error: ErrorDetails, loc: Loc) -> Fault:
         hint = hint or _SECRET_HINT
     if loc and loc[-1] == "timezone" and hint is None:
         hint = _zone_hint(str(error["input"]))
-    return Fault(code, shorten(message, 200), hint)
+    return Fault(code, shorten(message, 200), hint or _about(kind, loc))
 
 
 def _zone_hint(name: str) -> str:
@@ -257,12 +281,16 @@ def _own_words(error: ErrorDetails) -> str:
     match error["type"]:
         case "string_too_long":
             length, limit = len(str(error["input"])), context["max_length"]
-            return f"the text has {length:,} characters, at most {limit:,} are allowed"
+            return f"the text has {length:,} characters, at most {limit:,} are allowed; shorten it"
         case "string_too_short" | "too_short" if isinstance(error["input"], str):
-            return "the text is empty" if not error["input"] else "the text is too short"
+            return (
+                "the text is empty; write one, or remove the key"
+                if not error["input"]
+                else "the text is too short"
+            )
         case "too_short":
-            return "there must be at least one item"
+            return "there must be at least one item; add one, or remove the key"
         case "finite_number":
-            return "a finite number is expected here"
+            return "a finite number is expected here; write one such as 2"
         case _:
             return error["msg"]

@@ -8,17 +8,24 @@ a value composes that file again (``findings``), which only happens to files wit
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from yaml import YAMLError
 from yaml.nodes import MappingNode, Node, ScalarNode
+from yaml.reader import ReaderError
 
 from reconciler.manifest.compose import LimitExceeded, documents
 from reconciler.manifest.construct import build, find, texts_as_written
-from reconciler.manifest.syntax import explain
+from reconciler.manifest.syntax import explain, place_of
 from reconciler.manifest.text import Fault, SourceText
+
+MAX_BROKEN = 20
+"""Documents of a file with a mistake in the grammar that are passed over: each costs reading up to it."""
+_DOCUMENT = re.compile(r"^---(?=[ \t\r\n]|\Z)", re.MULTILINE)
+_LINE = re.compile(r"[^\r\n]+")
 
 Report = Callable[[int, int, Fault], None]
 """Called with the first and the last (exclusive) character index of a fault."""
@@ -36,7 +43,7 @@ class RawDocument:
 def parse(text: SourceText, report: Report) -> Iterator[RawDocument]:
     """The documents of a file that are mappings; whatever is wrong goes to ``report``.
 
-    A mistake in YAML's own grammar ends the file: the documents before it have been given.
+    A mistake in YAML's own grammar ends its document; the reading goes on with the next.
     """
     if not _is_utf8(text, report):
         return
@@ -55,20 +62,45 @@ def parse(text: SourceText, report: Report) -> Iterator[RawDocument]:
 
 def mappings(text: SourceText, report: Report) -> Iterator[MappingNode]:
     """The nodes of the documents that are mappings; the others are empty or go to ``report``."""
-    end = 0
-    try:
-        for node in documents(text.data):
-            end = node.end_mark.index
-            if isinstance(node, MappingNode):
-                yield node
-            elif not (isinstance(node, ScalarNode) and node.tag is None and node.value == ""):
-                report(*extent(node), _not_a_mapping(node))
-            del node
-    except (YAMLError, LimitExceeded) as error:
-        # where a limit ends the reading, nothing of the file counts: it is not meant for us
-        text.unread = 0 if isinstance(error, LimitExceeded) else end
-        index, fault = explain(error, text)
-        report(index, index + 1, fault)
+    text.unread = []
+    start: int | None = 0
+    while start is not None:
+        end = start
+        try:
+            for node in documents(_from(text, start)):
+                end = node.end_mark.index
+                if isinstance(node, MappingNode):
+                    yield node
+                elif not (isinstance(node, ScalarNode) and node.tag is None and node.value == ""):
+                    report(*extent(node), _not_a_mapping(node))
+                del node
+            return
+        except (YAMLError, LimitExceeded) as error:
+            index, fault = explain(error, text)
+            report(index, index + 1, fault)
+            # where a limit ends the reading, nothing of the file counts: it is not meant for us
+            text.foreign = isinstance(error, LimitExceeded)
+            start = _next_document(text, error, start)
+            text.unread.append((end, len(text.text) if start is None else start))
+
+
+def _from(text: SourceText, start: int) -> bytes:
+    """The file with nothing but blanks up to a character, so that all places in it stay what they are."""
+    if not start:
+        return text.data
+    blank = _LINE.sub(lambda line: " " * len(line[0]), text.text[:start])
+    return (blank + text.text[start:]).encode()
+
+
+def _next_document(text: SourceText, error: YAMLError | LimitExceeded, start: int) -> int | None:
+    """Where the document after a broken one begins; None where the reading ends with it.
+
+    ``---`` begins a document wherever it stands in the first column, even inside a text.
+    """
+    if isinstance(error, LimitExceeded | ReaderError) or len(text.unread) + 1 >= MAX_BROKEN:
+        return None
+    found = _DOCUMENT.search(text.text, max(place_of(error), start + 3))
+    return None if found is None else found.start()
 
 
 def extent(node: Node) -> tuple[int, int]:
@@ -84,7 +116,7 @@ def _is_utf8(text: SourceText, report: Report) -> bool:
         hint = "save the file as UTF-8"
         if text.data[:2] in (b"\xff\xfe", b"\xfe\xff"):
             hint = "this looks like UTF-16: save the file as UTF-8"
-        text.unread = 0
+        text.foreign = True
         bad = text.data[error.start]
         report(index, index + 1, Fault("not-utf-8", f"the file is not UTF-8: byte 0x{bad:02X}", hint))
         return False

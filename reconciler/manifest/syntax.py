@@ -13,6 +13,8 @@ from reconciler.manifest.text import Fault, SourceText
 
 _QUOTE = 'put the text in quotes, as in schedule: "*/5 * * * *"'
 
+_FOREIGN = "write it as YAML; if it is no manifest, name it in .reconcilerignore"
+
 # libyaml's own sentence (part of it) → ours, and the hint
 _SENTENCES: tuple[tuple[str, str, str], ...] = (
     ("found a tab character", "a tab stands where YAML wants spaces", "indent with spaces only"),
@@ -52,6 +54,11 @@ _SENTENCES: tuple[tuple[str, str, str], ...] = (
         "in single quotes a backslash is just a backslash",
     ),
     (
+        "found invalid Unicode character escape code",
+        "an escape in double quotes names no character",
+        "write the character itself",
+    ),
+    (
         "found unexpected end of stream",
         "a quotation mark is not closed",
         "close it, or write the text as a block that begins with `|`",
@@ -86,6 +93,12 @@ _SENTENCES: tuple[tuple[str, str, str], ...] = (
     ("found unknown directive name", "a line cannot begin with `%` here", "remove the line"),
 )
 
+_BOM = "\ufeff"
+_JOINED = Fault(
+    "yaml-character",
+    "a byte order mark (U+FEFF) stands inside the file",
+    "remove it; it comes from joining files that begin with one",
+)
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ufeff\ufffe\uffff]")
 
 
@@ -96,15 +109,22 @@ def explain(error: YAMLError | LimitExceeded, text: SourceText) -> tuple[int, Fa
     if isinstance(error, ReaderError):
         return _control_character(text)
     if not isinstance(error, MarkedYAMLError):
-        return 0, Fault("yaml-syntax", "this is not YAML", None)
-    mark = error.problem_mark or error.context_mark
+        return 0, Fault("yaml-syntax", "this is not YAML", _FOREIGN)
     # what is missing at the end of a file is missing after its last character, not on the line below
-    last = len(text.text.rstrip()) - 1
-    index = max(0, min(mark.index if mark is not None else 0, last))
+    index = max(0, min(place_of(error), len(text.text.rstrip()) - 1))
+    joint = text.text.rfind(_BOM, max(0, index - 1), index + 1)
+    if joint >= 0:
+        return joint, _JOINED
     problem = str(error.problem or error.context or "")
     if "found character that cannot start any token" in problem:
         return index, _cannot_start(text.text[index : index + 1])
     return _sentence(error, index, problem, text)
+
+
+def place_of(error: Exception) -> int:
+    """The character that an error of libyaml's is about, as it says itself."""
+    mark = error.problem_mark or error.context_mark if isinstance(error, MarkedYAMLError) else None
+    return 0 if mark is None else int(mark.index)
 
 
 def _sentence(error: MarkedYAMLError, index: int, problem: str, text: SourceText) -> tuple[int, Fault]:
@@ -115,7 +135,7 @@ def _sentence(error: MarkedYAMLError, index: int, problem: str, text: SourceText
             place = opened if "not closed" in message or "{}" in message else index
             return place, Fault("yaml-syntax", message.format(text.text[place : place + 1]), hint)
     context = f" ({error.context})" if error.context and error.context != problem else ""
-    return index, Fault("yaml-syntax", f"YAML: {problem}{context}")
+    return index, Fault("yaml-syntax", f"YAML: {problem}{context}", _QUOTE)
 
 
 def _cannot_start(character: str) -> Fault:
@@ -129,7 +149,7 @@ def _cannot_start(character: str) -> Fault:
 def _control_character(text: SourceText) -> tuple[int, Fault]:
     match = _CONTROL.search(text.text)
     if match is None:
-        return 0, Fault("yaml-character", "a character is not allowed in YAML", None)
+        return 0, Fault("yaml-character", "a character is not allowed in YAML", _FOREIGN)
     return match.start(), control_character(match[0])
 
 

@@ -34,21 +34,23 @@ class Fault:
 
     code: str
     message: str
-    hint: str | None = None
+    hint: str
+    """What to do about it: nobody is told only that something is wrong."""
     severity: Literal["error", "warning"] = "error"
 
 
 class SourceText:
     """A file's bytes without a byte order mark, and its characters once somebody needs them."""
 
-    __slots__ = ("_breaks", "_text", "data", "path", "unread")
+    __slots__ = ("_breaks", "_text", "data", "foreign", "path", "unread")
 
     def __init__(self, path: str, data: bytes) -> None:
         self.path = path
         self.data = data.removeprefix(BOM)
-        self.unread: int | None = None
-        """From where on the file is not understood: the document with a mistake in YAML's grammar, or
-        the start when a limit was exceeded. None when it was read to its end."""
+        self.unread: list[tuple[int, int]] = []
+        """The characters that are not understood: each document with a mistake in YAML's grammar."""
+        self.foreign = False
+        """Whether nothing of it counts: it is no text, or goes beyond a limit, so it is not meant for us."""
         self._text: str | None = None
         self._breaks: list[int] | None = None
 

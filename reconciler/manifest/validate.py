@@ -98,6 +98,7 @@ class Validator:
 
     def project(self, document: Document) -> ProjectDeclaration | None:
         """The tree's project; its defaults are below every object checked from now on."""
+        self._findings.defaults, self._defaults = None, {}
         declaration = self._model(ProjectDeclaration, document, document.value)
         if declaration is not None:
             if self._calendars is not None:

@@ -62,29 +62,33 @@ def _clean(text: str) -> str:
         return text
     for character in text:
         if unicodedata.category(character) == "Cc":
-            raise ValueError(f"no control characters are allowed here, found U+{ord(character):04X}")
+            raise ValueError(
+                f"no control characters are allowed here, found U+{ord(character):04X}; remove it"
+            )
     return text
 
 
 @lru_cache(maxsize=1024)
 def _label_key(text: str) -> str:
     if any(character in "=,!()" or character.isspace() for character in text):
-        raise ValueError("a label's key has no spaces and none of = , ! ( )")
+        raise ValueError(
+            "a label's key has no spaces and none of = , ! ( ); letters, digits, . _ / - are fine"
+        )
     return _clean(text)
 
 
 def _no_nul(text: str) -> str:
     if "\0" in text:
-        raise ValueError("a NUL character cannot be passed to a program")
+        raise ValueError("a NUL character cannot be passed to a program; remove it")
     return text
 
 
 def _word(text: str) -> str:
     """A word for a command line of another program: it must not look like an option."""
     if text.startswith("-"):
-        raise ValueError("it must not begin with '-'")
+        raise ValueError("it must not begin with '-': it would be taken for an option")
     if any(character.isspace() for character in text):
-        raise ValueError("it must not contain spaces")
+        raise ValueError("it must not contain spaces: remove them")
     return _clean(text)
 
 

@@ -71,7 +71,7 @@ class Window(Model):
         daily = self.weekdays is not None or self.dates is not None
         if self.from_ is None or self.until is None:
             if not daily:
-                raise _fault(None, "a window needs weekdays, dates, or from and until")
+                raise _fault(None, "a window needs weekdays, dates, or from and until: add one of them")
             return self
         for name, text in (("from", self.from_), ("until", self.until)):
             if daily and not _TIME.fullmatch(text):

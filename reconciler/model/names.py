@@ -24,16 +24,18 @@ def normalise_name(text: str) -> str:
         return text
     name = unicodedata.normalize("NFC", text)
     if not name:
-        raise ValueError("a name needs at least one character")
+        raise ValueError("a name needs at least one character: write one")
     if len(name) > MAX_NAME:
-        raise ValueError(f"a name has at most {MAX_NAME} characters, this one has {len(name)}")
+        raise ValueError(f"a name has at most {MAX_NAME} characters, this one has {len(name)}: shorten it")
     if name != name.strip():
-        raise ValueError("a name neither begins nor ends with a space")
+        raise ValueError("a name neither begins nor ends with a space: remove it")
     for character in name:
         if character in "/@":
             raise ValueError(f"a name has no {character!r}: addresses are written project/name@server")
         if unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp"):
-            raise ValueError(f"a name has no control characters, this one has U+{ord(character):04X}")
+            raise ValueError(
+                f"a name has no control characters, this one has U+{ord(character):04X}: remove it"
+            )
     return name
 
 

@@ -41,7 +41,7 @@ def _seconds(text: str) -> int:
         raise ValueError(f"{text!r} is not a duration: {DURATION_HINT}")
     seconds = sum(int(part) * unit for part, unit in zip(match.groups(), _SECONDS, strict=True) if part)
     if seconds > LONGEST:
-        raise ValueError(f"{text!r} is longer than ten years")
+        raise ValueError(f"{text!r} is longer than ten years: write at most 3650d")
     return seconds
 
 

@@ -16,9 +16,11 @@ def _check(reference: dict[str, str]) -> dict[str, str]:
         raise ValueError("a secret has exactly one source, such as {env: NAME} or {file: NAME}")
     ((provider, name),) = reference.items()
     if not _PROVIDER.fullmatch(provider):
-        raise ValueError(f"{provider!r} is not a provider's name")
+        raise ValueError(
+            f"{provider!r} is not a provider's name: write env, file or one that the settings define"
+        )
     if not name or "\0" in name:
-        raise ValueError("the source needs a name")
+        raise ValueError("the source needs a name: write {env: NAME} or {file: NAME}")
     if provider == "env" and not _ENV.fullmatch(name):
         raise ValueError(f"{name!r} is not a variable name; {{env: NAME}} reads RECONCILER_SECRET_NAME")
     if provider == "file" and (name.startswith("/") or ".." in name.split("/")):

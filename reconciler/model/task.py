@@ -31,7 +31,7 @@ MAX_SCHEDULE = 50
 
 def _not_blank(text: str) -> str:
     if not text.strip():
-        raise ValueError("the command is empty")
+        raise ValueError("the command is empty: write what is to be run")
     return text
 
 
@@ -69,7 +69,9 @@ class Requirement(Model):
     def _values_fit(self) -> Self:
         needs = self.operator in ("In", "NotIn")
         if needs != bool(self.values):
-            text = "needs at least one value" if needs else "takes no values"
+            text = (
+                "needs at least one value: write values: [one]" if needs else "takes no values: remove them"
+            )
             raise PydanticCustomError(
                 "selector_values", "{operator} {text}", {"operator": self.operator, "text": text}
             )

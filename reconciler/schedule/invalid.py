@@ -14,6 +14,7 @@ class ScheduleInvalid(Permanent, ValueError):
     """
 
     code = "schedule-invalid"
+    hint: str
 
     def __init__(self, message: str, *, hint: str, position: tuple[int, int]) -> None:
         super().__init__(message, hint=hint, details={"position": list(position)})

@@ -141,6 +141,19 @@ def test_an_object_whose_name_is_taken_is_checked_all_the_same(tmp_path: Path) -
 def test_a_tree_has_one_project(tmp_path: Path) -> None:
     loaded = load(tmp_path, {"a.yaml": project("prune: true"), "b.yaml": project("prune: true", "other")})
     assert briefs(loaded) == ["b.yaml:2:7 duplicate-project"]
+
+
+def test_another_project_is_checked_but_its_defaults_are_nobodys(tmp_path: Path) -> None:
+    first = project("defaults: {task: {timezone: Europe/Berlin}}")
+    second = project("pruned: false\ndefaults: {task: {timezone: Europe/Paris, timeoot: 1h}}", "other")
+    loaded = load(
+        tmp_path, {"a.yaml": first, "b.yaml": documents(second, SERVER, task("server: db-1\ncommand: x"))}
+    )
+    assert briefs(loaded) == [
+        "b.yaml:2:7 duplicate-project",
+        "b.yaml:5:3 unknown-field",
+        "b.yaml:6:45 unknown-field",
+    ]
     assert "a.yaml:1" in loaded.problems[0].message
 
 

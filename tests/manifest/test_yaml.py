@@ -60,6 +60,78 @@ def test_a_name_that_stands_in_an_unreadable_part_is_not_called_unknown(tmp_path
     assert codes(loaded) == ["yaml-syntax"]
 
 
+def test_documents_after_a_mistake_in_the_grammar_are_checked_too(tmp_path: Path) -> None:
+    unknown = task("server: db-2\ncommand: x")
+    open_quote = task("server: db-1\ncommand: 'x", "备份")
+    loaded = load(
+        tmp_path, {"x.yaml": documents("a: [\n", SERVER, unknown, open_quote, unknown, "b: c: d\n")}
+    )
+    assert briefs(loaded) == [
+        "x.yaml:2:1 yaml-syntax",
+        "x.yaml:12:11 unknown-server",
+        "x.yaml:20:12 yaml-syntax",
+        "x.yaml:24:18 duplicate-name",
+        "x.yaml:26:11 unknown-server",
+        "x.yaml:29:5 yaml-syntax",
+    ]
+    assert loaded.resources == {"Server": 1, "Task": 2, "Calendar": 0}
+
+
+def test_what_is_broken_is_passed_over_twenty_times_a_file(tmp_path: Path) -> None:
+    loaded = load(tmp_path, {"x.yaml": documents(*["a: [\n"] * 30, "kind: Nothing\n")})
+    assert codes(loaded) == ["yaml-syntax"] * 20
+
+
+def test_a_byte_order_mark_between_documents_is_named(tmp_path: Path) -> None:
+    loaded = load(tmp_path, {"x.yaml": SERVER + "\ufeff---\n" + task("server: db-1\ncommand: x")})
+    assert [(problem.place, problem.code) for problem in loaded.problems] == [
+        ("x.yaml:5:1", "yaml-character")
+    ]
+    assert "byte order mark" in loaded.problems[0].message
+
+
+WITHOUT_ADVICE = """\
+spec: 5
+---
+kind: [Task]
+---
+apiVersion: reconciler/v1
+kind: Task
+---
+apiVersion: reconciler/v1
+kind: Task
+metadata: {name: " a", labels: {a b: [], "": x}, annotations: {x: "\\x01"}}
+spec:
+  command: {a: b}
+  script: x
+  runAs: "-x y"
+  enabled: 3
+  dst: yes
+  maxParallel: 1.5
+  timeout: 9999d
+  retries: {factor: .inf, limit: [], backoff: true}
+  successExitCodes: []
+  env: {A: [x], B: "a\\0b"}
+  selector: {matchExpressions: [{key: "", operator: In}, {key: a, operator: Exists, values: [b]}]}
+  notify: [ops, {on: [], to: ""}]
+  output: 5
+  history: 5d
+---
+apiVersion: reconciler/v1
+kind: Server
+metadata: {name: "a\\tb"}
+spec: {host: "", username: "a b", port: "x", auth: {passphrase: {env: A}, privateKey: {X: y}}, hostKeys: [5]}
+---
+a: "\\ud800"
+"""
+
+
+def test_every_problem_says_what_to_do(tmp_path: Path) -> None:
+    loaded = load(tmp_path, {"x.yaml": WITHOUT_ADVICE})
+    assert len(loaded.problems) > 30
+    assert [problem for problem in loaded.problems if not problem.hint] == []
+
+
 CHARACTERS: dict[str, tuple[bytes, tuple[int, int], str, str]] = {
     "NUL": (b"a: b\nc: d\0e\n", (2, 5), "yaml-character", "NUL"),
     "an escape": (b"a: \x1b[31m\n", (1, 4), "yaml-character", "U+001B"),
