@@ -242,14 +242,24 @@ class _Check:
         if change.row is not None and holder.id == change.row.id:
             return
         what = "was made in the meantime" if holder.live else "was made and deleted in the meantime"
-        yield Stale(change.kind, change.name, change.server, what, (), holder.revision_id)
+        again = None
+        if holder.live and holder.project != (self._plan.former_project or self._plan.project):
+            what = f"{what} in project {holder.project!r}"
+        elif change.row is None and change.desired is not None:
+            again = compare(self._differences, change.kind, change.server, change.desired, holder, {})
+            if again is None:
+                what = f"{what}, just as the plan wants it"
+        fields = tuple(again.fields) if again is not None else ()
+        yield Stale(change.kind, change.name, change.server, what, fields, holder.revision_id, again)
 
     def _holder(self, change: Change) -> Row | None:
         if change.kind is Kind.SERVER:
             return self._observed.servers.get(change.name)
         server = str(change.server)
         if server in self._new_servers:
-            return None
+            made = self._observed.servers.get(server)
+            if made is None or (Kind.SERVER, made.id) in self._renamed:
+                return None
         return self._observed.tasks.get((change.name, self._present_names.get(server, server)))
 
     def _moved(self, one: Change | Drift) -> Iterator[Stale]:

@@ -118,8 +118,20 @@ def apply(*objects: Any) -> Step:
         pytest.param(
             [*BASE, task("new")],
             apply(*BASE, task("new")),
-            "Task new@db-1 was made in the meantime []",
+            "Task new@db-1 was made in the meantime, just as the plan wants it []",
             id="created before",
+        ),
+        pytest.param(
+            [*BASE, task("new")],
+            apply(*BASE, task("new", timeout="2h")),
+            "Task new@db-1 was made in the meantime ['spec.timeout']",
+            id="created before, otherwise",
+        ),
+        pytest.param(
+            [*BASE, server("new")],
+            lambda world: world.apply(tree(server("new"), project="billing")),
+            "Server new was made in the meantime in project 'billing' []",
+            id="created before by another project",
         ),
         pytest.param(
             [*BASE[:2], task("z", formerly="a"), *BASE[3:]],
@@ -164,6 +176,19 @@ def test_what_moved_makes_it_stale(mine: list[Any], meanwhile: Step, expected: s
     plan = saved(world, tree(*mine))
     meanwhile(world)
     assert says(world, plan) == [expected]
+
+
+def test_tasks_that_were_made_together_with_their_server_are_told_too() -> None:
+    world = applied(*BASE)
+    plan = saved(world, tree(*BASE, server("new"), task("n", "new")))
+    world.apply(tree(*BASE, server("new"), task("n", "new", timeout="2h")))
+    assert says(world, plan) == [
+        "Server new was made in the meantime, just as the plan wants it []",
+        "Task n@new was made in the meantime ['spec.timeout']",
+    ]
+    (_, made) = check_stale(plan, world.observed())
+    assert made.now is not None
+    assert made.now.fields["spec.timeout"].after == "1h"
 
 
 def test_drift_that_was_put_back_or_moved_on_is_stale() -> None:
