@@ -57,6 +57,6 @@ def _guarded(request: ApplyRequest, plan: Plan) -> ReconcilerError | None:
     wrong = " (the given digest is another plan's)" if request.allow_deletions is not None else ""
     return GuardTripped(
         f"the deletion guard stopped this: {'; '.join(plan.guard.reasons)}{wrong}",
-        hint=f"if it is meant: reconciler apply --allow-deletions {plan.digest[:SHORTEST_RELEASE]}",
+        hint=f"if it is meant: {request.command} --allow-deletions {plan.digest[:SHORTEST_RELEASE]}",
         details={"guard": guard_shape(plan.guard), "digest": plan.digest},
     )

@@ -25,7 +25,8 @@ class ApplyRequest:
     (None: whatever results is wanted). ``allow_deletions`` is a digest, or at least its first 12 characters,
     that releases a tripped guard. ``is_ancestor(a, b)`` tells whether commit ``a`` comes before ``b``;
     ``allow_older`` lets an ancestor of the applied commit through, because it was named. ``keep_drift``
-    leaves rows as they were changed by hand (a controller of a project with ``selfHeal: false``).
+    leaves rows as they were changed by hand (a controller of a project with ``selfHeal: false``). ``command``
+    is what a person types to ask the same once more.
     """
 
     desired: DesiredState | SavedPlan
@@ -37,6 +38,7 @@ class ApplyRequest:
     is_ancestor: Callable[[str, str], bool] = field(default=_never)
     allow_older: bool = False
     keep_drift: bool = False
+    command: str = "reconciler apply PATH"
 
     @property
     def project(self) -> str:

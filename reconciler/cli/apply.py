@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import random
+import shlex
 import sys
 from dataclasses import replace
 from functools import partial
@@ -52,7 +53,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     with bootstrap.database(settings) as db, contradictions_placed(tree, console, shown=shown):
         plan = _plan(db, request)
         if args.output == "text":
-            _show(plan, console, args.allow_deletions)
+            _show(plan, console, request)
         check(request, plan)
         if not plan.empty:
             _ask(args, console)
@@ -62,7 +63,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
             bootstrap.wake_others(settings, SystemClock())
         if args.output == "text" and applied.plan.digest != plan.digest:
             # with --yes whatever results under the lock is applied: then that is what must be read
-            _show(applied.plan, console, args.allow_deletions)
+            _show(applied.plan, console, request)
         _print(applied, args.output, console)
     return 0
 
@@ -93,7 +94,14 @@ def _request(
         allow_deletions=args.allow_deletions,
         is_ancestor=partial(_is_ancestor, is_ancestor, args.path),
         allow_older=args.commit is not None,
+        command=_command(args),
     )
+
+
+def _command(args: argparse.Namespace) -> str:
+    """The same apply once more, ready for a shell."""
+    commit = "" if args.commit is None else f" --commit {shlex.quote(args.commit)}"
+    return f"reconciler apply {shlex.quote(str(args.path))}{commit}"
 
 
 def _desired(
@@ -115,10 +123,12 @@ def _is_ancestor(ask: Any, path: Path, older: str, newer: str) -> bool:
     return bool(ask(folder, older, newer))
 
 
-def _show(plan: Plan, console: Console, release: str | None) -> None:
+def _show(plan: Plan, console: Console, request: ApplyRequest) -> None:
     from reconciler.plan.text import plan_text
 
-    console.out.write(plan_text(plan, colour=console.colour, path=None, release=release))
+    console.out.write(
+        plan_text(plan, colour=console.colour, applying=request.command, release=request.allow_deletions)
+    )
     console.out.flush()
 
 

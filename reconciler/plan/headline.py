@@ -86,8 +86,8 @@ def _left_out(plan: Plan) -> str:
     return f"{count(plan.left_out, 'more change')} outside of the targets"
 
 
-def guard_words(guard: Guard) -> Iterator[tuple[str, str]]:
-    """What stops an apply, each with the way out."""
+def guard_words(guard: Guard, command: str) -> Iterator[tuple[str, str]]:
+    """What stops an apply, each with the way out; ``command`` is what would apply it."""
     if guard.protected:
         names = some([printable(name) for name in guard.protected], 10)
         yield (
@@ -95,11 +95,7 @@ def guard_words(guard: Guard) -> Iterator[tuple[str, str]]:
             "declare them again, or first apply a commit of its own that sets `protected: false`",
         )
     if guard.reasons:
-        release = (
-            f"if it is meant: reconciler apply --allow-deletions {guard.release[:12]}"
-            if guard.release
-            else ""
-        )
+        release = f"if it is meant: {command} --allow-deletions {guard.release[:12]}" if guard.release else ""
         yield (
             f"The guard stops this: {'; '.join(map(printable, guard.reasons))}",
             release or "it can be released when nothing protected is among the deletions",

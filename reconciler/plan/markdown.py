@@ -21,7 +21,7 @@ from reconciler.plan.headline import (
     project_words,
     summary_words,
 )
-from reconciler.plan.text import apply_commands
+from reconciler.plan.text import apply_command, apply_commands
 from reconciler.plan.words import count
 
 LIMIT = 65_000
@@ -47,9 +47,9 @@ def plan_markdown(plan: Plan, *, path: str = "manifests", limit: int = LIMIT) ->
     if other is not None:
         head += [f"> {escape(other)}", ""]
     if plan.empty:
-        head += _guard(plan) if plan.guard.stops else []
+        head += _guard(plan, path) if plan.guard.stops else []
         return "\n".join([*head, f"✅ {escape(empty_words(plan)[:2000])}"]) + "\n"
-    head += [f"**{escape(summary_words(plan))}**", "", *_guard(plan)]
+    head += [f"**{escape(summary_words(plan))}**", "", *_guard(plan, path)]
     foot = [*_busiest(plan), *_apply(plan, path)]
     room = limit - len("\n".join([*head, *foot])) - 2
     return "\n".join([*head, *_sections(plan, room), *foot]) + "\n"
@@ -73,8 +73,8 @@ def _from_to(plan: Plan) -> str:
     return f"{code(applied_words(plan))} → {code(desired_words(plan))}"
 
 
-def _guard(plan: Plan) -> Iterator[str]:
-    for words, help_ in guard_words(plan.guard):
+def _guard(plan: Plan, path: str) -> Iterator[str]:
+    for words, help_ in guard_words(plan.guard, apply_command(plan, path)):
         yield "> [!CAUTION]"
         yield f"> {escape(words[:2000])}"
         yield f"> {escape(help_)}"

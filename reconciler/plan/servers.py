@@ -325,5 +325,5 @@ def _clash(server: DesiredServer, other: DesiredServer) -> Contradiction:
         f" at {other.origin.path}:{other.origin.line}",
         origin=server.origin,
         field="metadata.formerly",
-        hint="only one object can go on with a row",
+        hint="remove `formerly` from one of the two: only one object can go on with a row",
     )

@@ -216,5 +216,5 @@ def _clash(task: DesiredTask, other: DesiredTask, server: str) -> Contradiction:
         f" at {other.origin.path}:{other.origin.line}",
         origin=task.origin,
         field="metadata.formerly",
-        hint="only one object can go on with a row",
+        hint="remove `formerly` from one of the two: only one object can go on with a row",
     )
