@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from reconciler.errors import UsageError
@@ -40,14 +41,22 @@ def count_argument(text: str) -> int:
 def time_argument(text: str) -> datetime:
     """An argparse type: RFC 3339 with any offset, as UTC."""
     try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is None:
+        moment = datetime.fromisoformat(text.upper())  # RFC 3339 takes t and z, too
+        utc = None if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError):
+        utc = None
+    if utc is None:
         raise argparse.ArgumentTypeError(
             f"{text!r} is not an RFC 3339 time: write 2026-03-29T02:30:00Z or 2026-03-29T02:30:00+01:00"
         )
-    return moment.astimezone(UTC)
+    return utc
+
+
+def folder_argument(text: str) -> Path:
+    """An argparse type: a PATH; nothing at all, as from a variable that is not set, is not this folder."""
+    if not text:
+        raise argparse.ArgumentTypeError("a path is expected, and there is nothing")
+    return Path(text)
 
 
 def parse_labels(words: list[str]) -> dict[str, str]:

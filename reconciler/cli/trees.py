@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reconciler.cli.common import DEFAULT_PATH
+from reconciler.cli.common import DEFAULT_PATH, folder_argument
 from reconciler.cli.console import Console
 from reconciler.errors import GuardTripped, ManifestsInvalid, PlanRefused
 
@@ -28,7 +28,7 @@ def add_path(parser: argparse.ArgumentParser, what: str = "folder with manifests
         "path",
         nargs="?",
         metavar="PATH",
-        type=Path,
+        type=folder_argument,
         default=Path(DEFAULT_PATH),
         help=f"{what} (default: {DEFAULT_PATH})",
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from reconciler.cli.common import DEFAULT_PATH
+from reconciler.cli.common import DEFAULT_PATH, folder_argument
 from reconciler.cli.console import Console
 from reconciler.cli.running import add_for, add_interval, add_listen, add_write_to, serve
 from reconciler.cli.sources import add_git
@@ -18,7 +18,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "path",
         nargs="?",
         metavar="PATH",
-        type=Path,
+        type=folder_argument,
         help=f"folder with manifests (default: {DEFAULT_PATH})",
     )
     add_git(parser)

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reconciler.cli.common import DEFAULT_PATH
+from reconciler.cli.common import DEFAULT_PATH, folder_argument
 from reconciler.cli.console import Console
 from reconciler.errors import EXIT_FAILED
 
@@ -25,7 +25,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "paths",
         nargs="*",
         metavar="PATH",
-        type=Path,
+        type=folder_argument,
         default=[Path(DEFAULT_PATH)],
         help=f"folder with manifests (default: {DEFAULT_PATH}); several are separate trees",
     )

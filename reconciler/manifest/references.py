@@ -289,6 +289,5 @@ def former_names(
             message = (
                 f"`{formerly}` is already the former name of the {kind.lower()} at {first.path}:{first.line}"
             )
-            findings.at(
-                document, loc, Fault("duplicate-formerly", message, "only one object can go on with a row")
-            )
+            hint = "remove `formerly` from one of the two: only one object can go on with a row"
+            findings.at(document, loc, Fault("duplicate-formerly", message, hint))

@@ -15,6 +15,7 @@ from reconciler.report.rows import (
     EXECUTION_COLUMNS,
     STATE_STYLE,
     execution_row,
+    schedule_words,
     state_words,
     summary_words,
     trigger_words,
@@ -93,7 +94,7 @@ def server_text(found: ServerDescription, now: datetime, paint: Paint = plain) -
         yield from _title(f"Tasks ({len(found.tasks)}{' and more' if found.more_tasks else ''})", paint)
         columns = (Column("TASK"), Column("PROJECT"), Column("SCHEDULE"), Column("NEXT RUN", right=True))
         rows = [
-            [task.name, task.project, task.schedule or "when asked", relative(task.next_run, now)]
+            [task.name, task.project, schedule_words(task), relative(task.next_run, now)]
             for task in found.tasks
         ]
         yield from table(columns, rows, paint, indent="  ")

@@ -78,13 +78,18 @@ def task_row(task: TaskView, status: ObjectStatus, now: datetime, several: bool)
         task.name,
         task.server,
         task.project if several else "",
-        task.schedule or ("after others" if task.document["spec"].get("after") else "when asked"),
+        schedule_words(task),
         task.timezone if task.schedule else "",
         _health(status),
         relative(task.last_run, now),
         _next_run(task, status, now),
         "" if status.next_run is None else wall(status.next_run, zone_or_utc(task.timezone), now),
     ]
+
+
+def schedule_words(task: TaskView) -> str:
+    """When it runs: its schedule, or what stands in the place of one."""
+    return task.schedule or ("after others" if task.document["spec"].get("after") else "when asked")
 
 
 def server_row(server: ServerView, status: ObjectStatus, now: datetime) -> list[Cell]:

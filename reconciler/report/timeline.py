@@ -61,6 +61,12 @@ class Planned:
             total -= self.timing.count_due(since, until)
         return total
 
+    def is_suspended_in(self, start: datetime, end: datetime) -> bool:
+        """Whether a suspension takes a part of the range away."""
+        return any(
+            item.since < end and (item.until is None or item.until > start) for item in self.suspensions
+        )
+
     def _gaps(self, start: datetime, end: datetime) -> list[tuple[datetime, datetime]]:
         """The suspended and forbidden parts of a range, in order, none overlapping another."""
         parts = [(item.since, item.until or end) for item in self.suspensions]

@@ -37,6 +37,10 @@ def timeline_text(
     tasks, servers = len(counts), load.servers()
     head = f"{counted(total, 'run')} of {counted(tasks, 'task')} on {counted(len(servers), 'server')}"
     yield paint(head, Style.BOLD) + paint(f"  {stamp(start)} – {stamp(end)}", Style.DIM)
+    held = [item for item in planned if item.is_suspended_in(start, end)]
+    if held:
+        yield paint(f"suspended in this time or a part of it: {counted(len(held), 'task')}", Style.WARN)
+        yield paint("  `reconciler status` says by whom, why and until when", Style.DIM)
     if not total:
         yield "Nothing runs by itself in this time."
         return

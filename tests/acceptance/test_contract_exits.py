@@ -97,6 +97,8 @@ schedule --from 2026-03-29T02:00:00Z --until 2026-03-29T02:00:00Z
 schedule --until 1970-01-01T00:00:00Z
 explain
 explain t --at noon
+explain t --at 0001-01-01T00:00:00+05:00
+schedule --from 9999-12-31T23:59:59-05:00
 logs t --page 0
 logs t --tail 1 --page 1
 cancel x
@@ -108,6 +110,27 @@ status -o yaml
 db
 db nonsense
 """.strip().splitlines()
+
+
+@pytest.mark.parametrize("words", ["validate", "plan", "apply --yes", "up --for 1s", "controller --for 1s"])
+def test_an_empty_path_is_not_the_present_folder(words: str) -> None:
+    """`reconciler apply --yes "$TREE"` where TREE is not set."""
+    write_tree(Path(), {"all.yaml": documents([server("s0")])})
+    said = command(*words.split(), "")
+    assert (said.code, said.out) == (64, "")
+    assert "PATH" in said.err
+    assert not Path(".reconciler").exists()
+
+
+def test_times_are_rfc_3339_in_small_letters_too() -> None:
+    said = command(
+        "schedule", "--from", "2026-03-29t00:00:00z", "--until", "2026-03-29t05:00:00+05:00", "-o", "json"
+    )
+    assert said.code == 64, "the same instant"
+    said = command(
+        "schedule", "--from", "2026-03-29t00:00:00z", "--until", "2026-03-29t05:00:00z", "-o", "json"
+    )
+    assert (said.code, said.json["from"]) == (0, "2026-03-29T00:00:00.000000Z")
 
 
 @pytest.mark.parametrize("words", ["", *USAGE])
@@ -250,7 +273,7 @@ def test_too_many_deletions_are_3(case: str) -> None:
     error = error_of(said, 3)
     assert error["details"] == {"guard": plan.json["guard"], "digest": plan.json["digest"]}
     assert plan.json["guard"]["release"] == plan.json["digest"]
-    assert f"--allow-deletions {plan.json['digest'][:12]}" in said.err
+    assert f"reconciler apply m --allow-deletions {plan.json['digest'][:12]}\n" in said.err
 
 
 def test_a_release_names_that_very_plan_by_twelve_characters_or_more() -> None:

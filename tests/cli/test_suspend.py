@@ -114,7 +114,22 @@ def test_it_says_what_is_suspended_until_when(type_in: Type) -> None:
     assert message.startswith("by ")
     assert message.endswith(": x")
     assert type_in("resume", "backup") == (0, "task shop/backup@web-1 is resumed\n", "")
-    assert type_in("resume", "--all") == (0, "everything was not suspended by itself\n", "")
+    assert type_in("resume", "--all") == (0, "everything was not suspended as a whole\n", "")
+
+
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+def test_resuming_everything_says_what_is_suspended_beside_it(type_in: Type) -> None:
+    """`everything is resumed` sent a person to bed, and the project stood still."""
+    for whom in ("--all", "--project=shop"):
+        assert type_in("suspend", whom, "--for", "2h", "--reason", "x")[0] == 0
+    assert "suspended in this time or a part of it: " in type_in("schedule")[1]
+    assert type_in("resume", "--all") == (
+        0,
+        "everything is no longer suspended as a whole\n",
+        "1 other suspension is still in force: `reconciler status` shows whom they hold\n",
+    )
+    assert type_in("resume", "--project", "shop") == (0, "project shop is resumed\n", "")
+    assert "suspended" not in type_in("schedule")[1]
 
 
 @pytest.mark.parametrize("url", ["sqlite"], indirect=True)
