@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+
+from reconciler.model.value import value
 
 
 class ConditionType(StrEnum):
@@ -48,7 +49,7 @@ class Health(StrEnum):
     UNKNOWN = "Unknown"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Condition:
     """One condition. ``reason`` is a CamelCase word for programs, ``message`` a sentence for people.
 

@@ -119,19 +119,12 @@ def judge_tasks(
     runs = task_runs(conn, tasks, every=every, rows=rows)
     overrides = _Overrides(suspensions(conn, now))
     overdue = _overdue(conn, tasks, runs, overrides, now, late_after)
-    judged = [
-        judge_task(
-            task,
-            TaskFacts(
-                newest=runs[task.id].newest,
-                finished=runs[task.id].finished,
-                open=runs[task.id].open,
-                suspension=longest(overrides.of(task), now),
-                overdue=overdue.get(task.id),
-            ),
-        )
-        for task in tasks
-    ]
+    judged = []
+    for task in tasks:
+        found = runs[task.id]
+        suspension = longest(overrides.of(task), now)
+        facts = TaskFacts(found.newest, found.finished, found.open, suspension, overdue.get(task.id))
+        judged.append(judge_task(task, facts))
     return with_transitions(conn, Kind.TASK, tasks, judged)
 
 

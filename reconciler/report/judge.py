@@ -6,12 +6,13 @@ Messages hold absolute times only, so that the same situation always reads the s
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from reconciler.model.condition import Condition, ConditionStatus, ConditionType, Health, Sync
 from reconciler.model.enums import Kind
 from reconciler.model.execution import Reason, State, Status
+from reconciler.model.value import value
 from reconciler.report.overdue import Overdue
 from reconciler.report.reachable import NO_CONTACT, newer, reason_word
 from reconciler.report.status import ObjectStatus
@@ -27,7 +28,15 @@ from reconciler.store.views import (
     TaskView,
 )
 
+# here once: to look a member up in its class takes longer than most of what is asked of a task
 TRUE, FALSE, UNKNOWN = ConditionStatus.TRUE, ConditionStatus.FALSE, ConditionStatus.UNKNOWN
+SYNCED, SCHEDULED, LAST_RUN_SUCCEEDED = (
+    ConditionType.SYNCED, ConditionType.SCHEDULED, ConditionType.LAST_RUN_SUCCEEDED,
+)  # fmt: skip
+TASK, DRIFTED, IN_SYNC, RUNNING = Kind.TASK, Sync.DRIFTED, Sync.SYNCED, State.RUNNING
+SUCCESS, SKIPPED = int(Status.SUCCESS), int(Status.SKIPPED)
+COMPLETED, EXIT_CODE, CANCELLED = Reason.COMPLETED.value, Reason.EXIT_CODE.value, Reason.CANCELLED.value
+UNREACHABLE, MISSED = Reason.UNREACHABLE.value, Reason.MISSED.value
 
 _WORDS: dict[str, str] = {
     Reason.TIMED_OUT: "timed out and was ended",
@@ -50,7 +59,7 @@ _ORDER = list(ConditionType)
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class TaskFacts:
     """All that is known of a task's runs: ``newest`` by slot whatever became of it, ``finished`` the newest
     that succeeded or failed, ``open`` those that have not ended, the suspension and the overdue slot."""
@@ -72,11 +81,11 @@ def judge_task(task: TaskView, facts: TaskFacts) -> ObjectStatus:
         conditions.append(_suspended(task, facts.suspension))
     conditions += _drifted(task)
     return ObjectStatus(
-        kind=Kind.TASK,
+        kind=TASK,
         name=task.name,
         server=task.server,
         project=task.project,
-        sync=Sync.DRIFTED if task.drifted else Sync.SYNCED,
+        sync=DRIFTED if task.drifted else IN_SYNC,
         health=_health(facts, last),
         conditions=tuple(conditions),
         path=task.path,
@@ -102,7 +111,7 @@ def judge_server(
         name=server.name,
         server=None,
         project=server.project,
-        sync=Sync.DRIFTED if server.drifted else Sync.SYNCED,
+        sync=DRIFTED if server.drifted else IN_SYNC,
         health=health,
         conditions=(synced(server, server.revision_id), reachable, *_drifted(server)),
         path=server.path,
@@ -117,10 +126,10 @@ def judge_project(project: ProjectView, stored: Sequence[StoredCondition]) -> Ob
     waits = any(row.type == ConditionType.STALLED and row.status == TRUE and not row.cause for row in stored)
     revision = project.revision
     if revision is None:
-        own = Condition(ConditionType.SYNCED, UNKNOWN, "NeverApplied", "nothing was applied yet", None, None)
+        own = Condition(SYNCED, UNKNOWN, "NeverApplied", "nothing was applied yet", None, None)
     else:
         text = f"revision {revision.id}{_of_commit(revision)} was applied by {revision.applied_by}"
-        own = Condition(ConditionType.SYNCED, TRUE, "Applied", text, revision.applied_at, None)
+        own = Condition(SYNCED, TRUE, "Applied", text, revision.applied_at, None)
     if waits:
         own = replace(own, status=FALSE, reason="Pending", message=f"a newer commit waits; {own.message}")
     return ObjectStatus(
@@ -128,7 +137,7 @@ def judge_project(project: ProjectView, stored: Sequence[StoredCondition]) -> Ob
         name=project.name,
         server=None,
         project=project.name,
-        sync=Sync.PENDING if waits or revision is None else Sync.SYNCED,
+        sync=Sync.PENDING if waits or revision is None else IN_SYNC,
         health=Health.DEGRADED if stalled else Health.HEALTHY,
         conditions=(own, *others),
     )
@@ -138,19 +147,17 @@ def synced(row: TaskView | ServerView, revision_id: int | None) -> Condition:
     """Whether the row is as it was applied."""
     if row.drifted:
         text = "the row was changed by hand after it was applied; `reconciler plan` shows the fields"
-        return Condition(ConditionType.SYNCED, FALSE, "Drifted", text, None, row.generation)
+        return Condition(SYNCED, FALSE, "Drifted", text, None, row.generation)
     by = "" if revision_id is None else f" by revision {revision_id}"
     text = f"as applied{by}, from {row.path}:{row.line}"
-    return Condition(ConditionType.SYNCED, TRUE, "Applied", text, row.updated_at, row.generation)
+    return Condition(SYNCED, TRUE, "Applied", text, row.updated_at, row.generation)
 
 
 def scheduled(task: TaskView, forbidden: Held | None = None) -> Condition:
     """Whether slots arise, and which is next; ``forbidden`` is what keeps that one from running."""
 
     def say(status: ConditionStatus, reason: str, message: str) -> Condition:
-        return Condition(
-            ConditionType.SCHEDULED, status, reason, message, task.runnable_since, task.generation
-        )
+        return Condition(SCHEDULED, status, reason, message, task.runnable_since, task.generation)
 
     if task.deleted_at is not None:
         return say(FALSE, "Deleted", "it is no longer declared")
@@ -183,20 +190,20 @@ def last_run_succeeded(task: TaskView, facts: TaskFacts) -> Condition:
     def say(status: ConditionStatus, reason: str, message: str, run: RunView | None) -> Condition:
         at = task.created_at if run is None else run.finished_at or run.created_at
         generation = task.generation if run is None else run.generation
-        return Condition(ConditionType.LAST_RUN_SUCCEEDED, status, reason, message, at, generation)
+        return Condition(LAST_RUN_SUCCEEDED, status, reason, message, at, generation)
 
     if newest is not None and is_missed(facts):
         before = "it has never run" if run is None else f"the run before it: {verdict(run)}"
         slot = moment_text(newest.scheduled_for, task.timezone)
         return say(FALSE, "Missed", f"the slot of {slot} was missed and not caught up; {before}", newest)
     if run is None:
-        if any(item.state is State.RUNNING for item in facts.open):
+        if any(item.state is RUNNING for item in facts.open):
             return say(UNKNOWN, "FirstRun", "its first run is in progress", None)
         return say(UNKNOWN, "NeverRan", "it has not run yet", None)
-    if run.status == Status.SUCCESS:
+    if run.status == SUCCESS:
         return say(TRUE, "Completed", verdict(run), run)
     word = reason_word(run.reason or "failed")
-    if run.reason == Reason.UNREACHABLE and run.started_at is not None:
+    if run.reason == UNREACHABLE and run.started_at is not None:
         text = f"its host has not answered since the start of execution {run.id}; the run may go on there"
         return say(UNKNOWN, word, text, run)
     return say(FALSE, word, verdict(run), run)
@@ -205,20 +212,22 @@ def last_run_succeeded(task: TaskView, facts: TaskFacts) -> Condition:
 def is_missed(facts: TaskFacts) -> bool:
     """Whether the newest slot of all was missed."""
     newest = facts.newest
-    return newest is not None and newest.status == Status.SKIPPED and newest.reason == Reason.MISSED
+    return newest is not None and newest.status == SKIPPED and newest.reason == MISSED
 
 
 def verdict(run: RunView) -> str:
     """How a run ended, in one phrase: ``exit code 2 after 1.3s at 2026-…``."""
-    text = _WORDS.get(run.reason or "", run.state.value)
-    if run.reason in (Reason.COMPLETED, Reason.EXIT_CODE):
+    reason = run.reason
+    if reason in (COMPLETED, EXIT_CODE):
         text = f"exit code {run.exit_code}"
-    elif run.reason == Reason.CANCELLED and run.cancel_requested_by:
+    elif reason == CANCELLED and run.cancel_requested_by:
         text = f"cancelled by {run.cancel_requested_by}"
+    else:
+        text = _WORDS.get(reason or "") or run.state.value
     seconds = run.duration_seconds
     if seconds is not None:
         text += f" after {span(seconds)}"
-    if run.finished_at is not None and run.status != Status.SKIPPED:
+    if run.finished_at is not None and run.status != SKIPPED:
         text += f" at {stamp(run.finished_at)}"
     return text + (f", attempt {run.attempt}" if run.attempt > 1 else "")
 
@@ -272,7 +281,7 @@ def _reachable(server: ServerView, contact: RunView | None) -> Condition:
             contact.finished_at,
             generation,
         )
-    if contact.reason == Reason.LOST or (contact.started_at is None and contact.status != Status.SUCCESS):
+    if contact.reason == Reason.LOST or (contact.started_at is None and contact.status != SUCCESS):
         ended = "was lost there" if contact.reason == Reason.LOST else "ended before the host was asked"
         text = f"{where} {ended}"
         return Condition(
@@ -288,7 +297,7 @@ def written(stored: Sequence[StoredCondition]) -> tuple[Condition, ...]:
     Where several causes say the same type, the oldest true one gives the reason and all give their message.
     """
     # what a later version of the program wrote is its own business
-    known = set(ConditionType) - {ConditionType.SYNCED}
+    known = set(ConditionType) - {SYNCED}
     by_type: dict[ConditionType, list[Condition]] = {}
     for row in stored:
         if row.type in known:

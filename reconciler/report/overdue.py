@@ -60,6 +60,8 @@ def find_overdue(
     if unclaimed is not None:
         slot, due = unclaimed
         return Overdue("NotClaimed", slot, due, due + late_after)
+    if not open_runs:
+        return None
     if any(run.state is State.RUNNING for run in open_runs):
         # a waiting one waits for its turn
         return None

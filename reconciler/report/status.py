@@ -10,10 +10,11 @@ from datetime import datetime
 from reconciler.model.condition import Condition, ConditionType, Health, Sync
 from reconciler.model.enums import Kind
 from reconciler.model.execution import State
+from reconciler.model.value import value
 from reconciler.store.views import RunView
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ObjectStatus:
     """What is true of one object. The fields after ``conditions`` that a task alone has are None or empty
     for the others; ``zone`` is the name of the task's zone, ``open`` its runs that have not ended."""

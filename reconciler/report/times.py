@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, tzinfo
 
-from reconciler.model.instant import rfc3339
 from reconciler.model.zone import zone
 
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "m"), (1, "s"))
@@ -77,8 +76,8 @@ def wall(moment: datetime, zone: tzinfo, now: datetime) -> str:
 
 def stamp(moment: datetime) -> str:
     """A whole moment for a person, cut to seconds: ``2026-03-01 12:00:00 UTC``."""
-    text = rfc3339(moment)
-    return f"{text[:10]} {text[11:19]} UTC"
+    utc = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
+    return f"{utc.isoformat(' ')[:19]} UTC"
 
 
 def local_rfc3339(moment: datetime, zone: tzinfo) -> str:

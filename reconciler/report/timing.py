@@ -47,8 +47,7 @@ class Timing:
         return self.schedule.dst_events(start, end, self.zone, self.dst)
 
 
-_OWN = {"calendars", "jitter"}
-"""What makes a timing a task's own, beside an ``H`` in its schedule."""
+_CRON = Dst.CRON
 
 
 @lru_cache(maxsize=4096)
@@ -63,11 +62,13 @@ def timing_of(task: TaskView) -> Timing | None:
         return None
     spec = task.document["spec"]
     try:
-        if not _OWN & spec.keys() and "H" not in task.schedule.upper():
-            return _shared(task.schedule, task.timezone, spec.get("dst", Dst.CRON))
+        # an H, a jitter and calendars make a timing the task's own
+        own = "jitter" in spec or "calendars" in spec
+        if not own and "H" not in task.schedule.upper():
+            return _shared(task.schedule, task.timezone, spec.get("dst", _CRON))
         place = zone(task.timezone)
         jitter = parse_duration(spec.get("jitter", "0s"))
-        dst = Dst(spec.get("dst", Dst.CRON))
+        dst = Dst(spec.get("dst", _CRON))
         schedule, offset = parse(task.schedule, task.address), jitter_offset(task.address, jitter)
         return Timing(schedule, place, dst, offset, forbidden_by(read_calendars(spec.get("calendars"))))
     except (ScheduleInvalid, ValueError, TypeError):

@@ -7,18 +7,18 @@ report of all others from being made.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, Text, type_coerce
+from sqlalchemy import Text, type_coerce
 
-from reconciler.model.canonical import document_hash
 from reconciler.store import wire
 from reconciler.store.packed import SEPARATOR, Times, cleaned, number
+from reconciler.store.row_hash import TaskHashes, hash_of
 from reconciler.store.rows import server_document, task_document
-from reconciler.store.tables import Execution, Task
+from reconciler.store.tables import Execution, Project, Server, Task, User
 from reconciler.store.views import ExecutionView, RunView, ServerView, TaskView
 
 
@@ -87,6 +87,7 @@ class TaskReader:
         self._users = users
         self._texts = Texts()
         self._times = wire.Moments()
+        self._hashes = TaskHashes()
 
     def view(self, row: Sequence[Any]) -> TaskView:
         """One row as a value."""
@@ -96,73 +97,101 @@ class TaskReader:
             created_at, updated_at, deleted_at,
         ) = row  # fmt: skip
         texts, times = self._texts, self._times
-        document = task_document(
-            command, schedule, timezone, status, texts[labels], protected, _rest(texts[spec])
-        )
+        named, rest = texts[labels], _rest(texts[spec])
         server = self._servers[server_id]
         changed = times.known(updated_at)
+        drifted = deleted_at is None and spec_hash != self._hashes.of(
+            command, schedule, timezone, status, (labels, named), protected, (spec, rest)
+        )
         return TaskView(
-            id=id_,
-            name=name,
-            server=server.name,
-            server_id=server_id,
-            project=self._projects[project_id],
-            project_id=project_id,
-            command=command,
-            schedule=schedule,
-            timezone=timezone,
-            enabled=status != 0,
-            server_enabled=server.enabled,
-            document=document,
-            drifted=deleted_at is None and document_hash(document) != spec_hash,
-            generation=generation,
-            protected=protected != 0,
-            path=path,
-            line=line,
-            revision_id=revision_id,
-            last_run=times[last_run],
-            next_run=times[next_run],
-            next_slot=times[next_slot],
-            created_by=self._users[created_by],
-            created_at=times.known(created_at),
-            updated_at=changed,
-            deleted_at=times[deleted_at],
-            runnable_since=max(changed, server.updated_at),
+            id_,
+            name,
+            server.name,
+            server_id,
+            self._projects[project_id],
+            project_id,
+            command,
+            schedule,
+            timezone,
+            status != 0,
+            server.enabled,
+            task_document(command, schedule, timezone, status, named, protected, rest),
+            drifted,
+            generation,
+            protected != 0,
+            path,
+            line,
+            revision_id,
+            times[last_run],
+            times[next_run],
+            times[next_slot],
+            self._users[created_by],
+            times.known(created_at),
+            changed,
+            times[deleted_at],
+            max(changed, server.updated_at),
         )
 
 
-def server_view(row: Row[Any], texts: Texts) -> ServerView:
-    """A row of ``listing.server_rows``."""
+SERVER_VALUES = (
+    Server.id,
+    Server.name,
+    Project.name,
+    Server.host,
+    Server.port,
+    Server.username,
+    Server.environment,
+    Server.status,
+    type_coerce(Server.labels, Text),
+    type_coerce(Server.spec, Text),
+    Server.spec_hash,
+    Server.generation,
+    Server.protected,
+    Server.path,
+    Server.line,
+    Server.revision_id,
+    User.username,
+    Server.created_at,
+    Server.updated_at,
+    Server.deleted_at,
+)
+"""What ``server_views`` takes, as ``wire`` brings it."""
+
+
+def server_views(rows: Iterable[Sequence[Any]]) -> list[ServerView]:
+    """The rows as values, in their order."""
+    texts, times = Texts(), wire.Moments()
+    return [_server_view(row, texts, times) for row in rows]
+
+
+def _server_view(row: Sequence[Any], texts: Texts, times: wire.Moments) -> ServerView:
+    (
+        id_, name, project, host, port, username, environment, status, labels, spec, spec_hash, generation,
+        protected, path, line, revision_id, created_by, created_at, updated_at, deleted_at,
+    ) = row  # fmt: skip
     document = server_document(
-        row.host,
-        row.port,
-        row.username,
-        row.environment,
-        row.status,
-        texts[row.labels],
-        row.protected,
-        _rest(texts[row.spec]),
+        host, port, username, environment, status, texts[labels], protected, _rest(texts[spec])
     )
     return ServerView(
-        id=row.id,
-        name=row.name,
-        project=row.project,
-        host=row.host,
-        port=row.port,
-        username=row.username,
-        environment=row.environment,
-        enabled=bool(row.status),
+        id=id_,
+        name=name,
+        project=project,
+        host=host,
+        port=port,
+        username=username,
+        environment=environment,
+        enabled=status != 0,
         document=document,
-        drifted=row.deleted_at is None and document_hash(document) != row.spec_hash,
-        generation=row.generation,
-        protected=bool(row.protected),
-        path=row.path,
-        line=row.line,
-        revision_id=row.revision_id,
-        created_by=row.created_by_name,
-        created_at=row.created_at,
-        updated_at=row.updated_at,
-        deleted_at=row.deleted_at,
+        drifted=deleted_at is None and hash_of(document) != spec_hash,
+        generation=generation,
+        protected=protected != 0,
+        path=path,
+        line=line,
+        revision_id=revision_id,
+        created_by=created_by,
+        created_at=times.known(created_at),
+        updated_at=times.known(updated_at),
+        deleted_at=times[deleted_at],
     )
 
 
@@ -216,18 +245,19 @@ class RunReader:
     def __init__(self) -> None:
         self._times = Times()
 
-    def view(self, text: str, task: str, server: str) -> RunView:
-        """One row of that task and server as a value; raises ValueError for what is none."""
+    def view(self, text: str, tasks: Mapping[int, TaskView]) -> RunView:
+        """One row of one of these tasks as a value; raises ValueError or KeyError for what is none."""
         (
             id_, task_id, status, reason, exit_code, attempt, scheduled_for, due_at, started_at, finished_at,
             cancel_requested_by, generation, created_at,
         ) = text.split(SEPARATOR)  # fmt: skip
-        times = self._times
+        times, number_of_task = self._times, int(task_id)
+        task = tasks[number_of_task]
         return RunView(
             int(id_),
-            int(task_id),
-            task,
-            server,
+            number_of_task,
+            task.name,
+            task.server,
             int(status),
             reason or None,
             int(exit_code) if exit_code else None,

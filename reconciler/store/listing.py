@@ -15,9 +15,10 @@ from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, literal
 
 from reconciler.errors import NotFound
 from reconciler.store import wire
+from reconciler.store.bulk import chunks
 from reconciler.store.conditions import cause_of, type_of
 from reconciler.store.cursor import decode, encode
-from reconciler.store.decode import TASK_VALUES, ServerFacts, TaskReader, Texts, server_view
+from reconciler.store.decode import SERVER_VALUES, TASK_VALUES, ServerFacts, TaskReader, server_views
 from reconciler.store.labels import has_labels
 from reconciler.store.overrides import not_ended
 from reconciler.store.tables import Condition, Override, Project, Revision, Server, Task, User
@@ -40,6 +41,16 @@ REVISIONS_OF_PROJECT = "ix_revisions_project_id_id"
 _KEYS = 1000
 _TASK_ROWS = select(wire.as_one(*TASK_VALUES))
 _BY_ID = _TASK_ROWS.where(Task.id.in_(bindparam("ids", expanding=True)))
+_LIVE_IDS = wire.Gathered(select(wire.as_one(Task.id)).where(Task.deleted_at.is_(None)))
+_LIVE_ROWS = wire.Gathered(
+    _TASK_ROWS.where(Task.deleted_at.is_(None), Task.id.between(bindparam("low"), bindparam("high")))
+)
+_SERVER_ROWS = (
+    select(wire.as_one(*SERVER_VALUES))
+    .outerjoin_from(Server, Project, Project.id == Server.project_id)
+    .join(User, User.id == Server.created_by)
+)
+_LIVE_SERVERS = wire.Gathered(_SERVER_ROWS.where(Server.deleted_at.is_(None)))
 """Made once: recognising a statement that was made anew takes longer than running it."""
 
 
@@ -105,7 +116,10 @@ def tasks_by_id(conn: Connection, ids: Sequence[int]) -> list[TaskView]:
 
 def all_tasks(conn: Connection) -> list[TaskView]:
     """Every live task, by project, name and server."""
-    found = wire.rows(conn.scalars(_TASK_ROWS.where(Task.deleted_at.is_(None))))
+    ids = sorted(row[0] for row in _LIVE_IDS.read(conn))
+    found: list[list[Any]] = []
+    for some in chunks(ids, _KEYS):
+        found += _LIVE_ROWS.read(conn, low=some[0], high=some[-1])
     return sorted(_task_views(conn, found), key=lambda task: (task.project, task.name, task.server))
 
 
@@ -135,55 +149,21 @@ def list_servers(
     conditions = _conditions(Server, wanted)
     if after is not None:
         conditions.append(Server.name > decode("servers", after, (str,))[0])
-    texts = Texts()
-    query = server_rows().where(*conditions).order_by(Server.name).limit(limit + 1)
-    items = [server_view(row, texts) for row in conn.execute(query)]
+    query = _SERVER_ROWS.where(*conditions).order_by(Server.name).limit(limit + 1)
+    items = server_views(wire.rows(conn.scalars(query)))
     more = encode("servers", (items[limit - 1].name,)) if len(items) > limit else None
     return Page(tuple(items[:limit]), more)
 
 
 def servers_by_id(conn: Connection, ids: Sequence[int]) -> list[ServerView]:
     """Servers by name; unknown ids are left out."""
-    texts = Texts()
-    rows = conn.execute(server_rows().where(Server.id.in_(ids)).order_by(Server.name))
-    return [server_view(row, texts) for row in rows]
+    rows = conn.scalars(_SERVER_ROWS.where(Server.id.in_(ids)).order_by(Server.name))
+    return server_views(wire.rows(rows))
 
 
 def all_servers(conn: Connection) -> list[ServerView]:
     """Every live server by name."""
-    texts = Texts()
-    rows = conn.execute(server_rows().where(Server.deleted_at.is_(None)).order_by(Server.name))
-    return [server_view(row, texts) for row in rows]
-
-
-def server_rows() -> Any:
-    """What ``decode.server_view`` takes."""
-    return (
-        select(
-            Server.id,
-            Server.name,
-            Server.host,
-            Server.port,
-            Server.username,
-            Server.status,
-            Server.environment,
-            _text("servers.labels"),
-            _text("servers.spec"),
-            Server.spec_hash,
-            Server.generation,
-            Server.protected,
-            Server.revision_id,
-            Server.path,
-            Server.line,
-            Server.created_at,
-            Server.updated_at,
-            Server.deleted_at,
-            Project.name.label("project"),
-            User.username.label("created_by_name"),
-        )
-        .outerjoin(Project, Project.id == Server.project_id)
-        .join(User, User.id == Server.created_by)
-    )
+    return sorted(server_views(_LIVE_SERVERS.read(conn)), key=lambda server: server.name)
 
 
 # -- projects and revisions ---------------------------------------------------------------------

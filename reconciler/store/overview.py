@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Protocol
 from zlib import crc32
 
-from sqlalchemy import Connection, ScalarSelect, Select, String, and_, cast, func, select
+from sqlalchemy import Connection, ScalarSelect, String, bindparam, cast, func, select
 
 from reconciler.model.execution import Reason, Status, Trigger
+from reconciler.model.value import value
+from reconciler.store import wire
 from reconciler.store.bulk import chunks, number_list
 from reconciler.store.decode import RUN_VALUES, RunReader
 from reconciler.store.executions import executions_by_id
@@ -38,7 +39,7 @@ _FINISHED = (int(Status.SUCCESS), int(Status.FAILED))
 _OF_A_SLOT = (Trigger.SCHEDULE, Trigger.CATCH_UP, Trigger.RETRY)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class TaskRuns:
     """``newest`` of all slots whatever became of it, ``finished`` the newest slot that succeeded or failed,
     ``open`` all that have not ended, oldest first."""
@@ -89,9 +90,11 @@ def server_contacts(
     conn: Connection, servers: Sequence[ServerView], *, every: bool = False
 ) -> dict[int, RunView]:
     """The newest execution that succeeded or failed on each server, by the server's id."""
-    wanted = Server.deleted_at.is_(None) if every else Server.id.in_([server.id for server in servers])
-    query = select(Server.id, _newest_contact()).where(wanted)
-    found = {row[0]: row[1] for row in conn.execute(query)}
+    if every:
+        rows = _CONTACTS_OF_LIVE.read(conn)
+    else:
+        rows = _CONTACTS_OF.read(conn, ids=[server.id for server in servers])
+    found: dict[int, int | None] = dict(rows)
     views = {view.id: view for view in executions_by_id(conn, [key for key in found.values() if key])}
     return {server_id: views[key] for server_id, key in found.items() if key in views}
 
@@ -140,6 +143,18 @@ def _newest_slot(finished: bool) -> ScalarSelect[int]:
     return query.order_by(*order).limit(1).scalar_subquery()
 
 
+_CONTACTS = select(wire.as_one(Server.id, _newest_contact()))
+_CONTACTS_OF = wire.Gathered(_CONTACTS.where(Server.id.in_(bindparam("ids", expanding=True))))
+_CONTACTS_OF_LIVE = wire.Gathered(_CONTACTS.where(Server.deleted_at.is_(None)))
+_NEWEST = tuple(select(wire.as_one(Task.id, _newest_slot(finished))) for finished in (False, True))
+_NEWEST_OF = tuple(
+    wire.Gathered(query.where(Task.id.in_(bindparam("ids", expanding=True)))) for query in _NEWEST
+)
+_RANGE = Task.id.between(bindparam("low"), bindparam("high"))
+_NEWEST_OF_LIVE = tuple(wire.Gathered(query.where(Task.deleted_at.is_(None), _RANGE)) for query in _NEWEST)
+"""By whether only what has succeeded or failed is asked for."""
+
+
 class _Reader:
     """Views of executions of known tasks, named after them without asking for the names again."""
 
@@ -166,21 +181,15 @@ class _Reader:
 
     def _newest_ids(self, ids: Sequence[int] | None, finished: bool) -> dict[int, int]:
         """Task id → execution id. Apart from reading the rows: a server that joins dives twice for each."""
-        query = select(packed(Task.id, _newest_slot(finished)))
+        found: list[list[int | None]] = []
         if ids is None:
-            live = Task.deleted_at.is_(None)
-            lows = sorted({key - key % _KEYS for key in self.known})
-            parts = [and_(live, Task.id.between(low, low + _KEYS - 1)) for low in lows]
+            for some in chunks(sorted(self.known), _KEYS):
+                found += _NEWEST_OF_LIVE[finished].read(self._conn, low=some[0], high=some[-1])
         else:
-            parts = [and_(Task.id.in_(some)) for some in chunks(ids, _KEYS)]
-        found: dict[int, int] = {}
-        for part in parts:
-            for text in _gathered(self._conn, query.where(part), Task.id):
-                task, _, run = text.partition(SEPARATOR)
-                # a task that was added since the others were read is not in this report
-                if run and (key := int(task)) in self.known:
-                    found[key] = int(run)
-        return found
+            for some in chunks(ids, _KEYS):
+                found += _NEWEST_OF[finished].read(self._conn, ids=list(some))
+        # a task that was added since the others were read is not in this report
+        return {task: run for task, run in found if run is not None and task in self.known}
 
     def _texts(self, ids: Sequence[int]) -> Iterator[str]:
         """The packed rows with these ids."""
@@ -243,16 +252,7 @@ class _Reader:
         return found
 
     def _view(self, text: str) -> RunView:
-        task = self.known[int(text.split(SEPARATOR, 2)[1])]
-        return self._reader.view(text, task.name, task.server)
-
-
-def _gathered(conn: Connection, query: Select[str], key: Any) -> Iterator[str]:
-    """The packed texts that ``query`` selects, of all rows as one; ``key`` is counted on the way."""
-    text = query.selected_columns[0]
-    count, found = conn.execute(query.with_only_columns(func.count(key), joined(text))).one()
-    whole = parted(found, count)
-    return iter(conn.scalars(query) if whole is None else whole)
+        return self._reader.view(text, self.known)
 
 
 def _sealed(body: str) -> str:

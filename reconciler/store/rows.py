@@ -81,7 +81,7 @@ def server_document(
         spec["environment"] = environment
     if not status:
         spec["enabled"] = False
-    return {"metadata": _metadata(labels, protected, rest), "spec": spec}
+    return {"metadata": metadata_of(labels, protected, rest), "spec": spec}
 
 
 def task_document(
@@ -102,10 +102,10 @@ def task_document(
         spec["timezone"] = timezone
     if not status:
         spec["enabled"] = False
-    return {"metadata": _metadata(labels, protected, rest), "spec": spec}
+    return {"metadata": metadata_of(labels, protected, rest), "spec": spec}
 
 
-def _metadata(labels: Mapping[str, Any], protected: int, rest: Mapping[str, Any]) -> dict[str, Any]:
+def metadata_of(labels: Mapping[str, Any], protected: int, rest: Mapping[str, Any]) -> dict[str, Any]:
     metadata: dict[str, Any] = {}
     if labels:
         metadata["labels"] = dict(labels)

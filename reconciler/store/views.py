@@ -11,6 +11,7 @@ from sqlalchemy import Connection as Connection  # rooms above name the type, ne
 
 from reconciler.model.canonical import Document
 from reconciler.model.execution import State, state_of
+from reconciler.model.value import value
 
 T = TypeVar("T")
 
@@ -40,7 +41,7 @@ class ServerView:
     deleted_at: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class TaskView:
     """A task on one server. ``timezone`` is its zone's name, ``schedule`` the expression or None.
 
@@ -84,7 +85,7 @@ class TaskView:
         return self.enabled and self.server_enabled and self.deleted_at is None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class RunView:
     """What a status tells of an execution; reports on many thousands of tasks read no more of each."""
 
@@ -116,7 +117,7 @@ class RunView:
         return (self.finished_at - self.started_at).total_seconds()
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ExecutionView(RunView):
     """An execution without its output. ``commit`` is the whole hash of its revision, None without git."""
 
