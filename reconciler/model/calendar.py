@@ -12,8 +12,7 @@ from pydantic_core import PydanticCustomError
 
 from reconciler.model.base import LabelKey, Labels, Model, declared
 from reconciler.model.canonical import canonical_json
-from reconciler.model.names import Name
-from reconciler.model.zone import TimeZone
+from reconciler.model.fields import Name, TimeZone
 
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 DAY_NAMES = (*WEEKDAYS, "monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")

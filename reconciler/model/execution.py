@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import IntEnum, StrEnum
+from typing import TYPE_CHECKING
 
-from reconciler.model.server import ServerSpec
-from reconciler.model.task import TaskSpec
+if TYPE_CHECKING:  # who only reads what became of runs needs no models of manifests
+    from reconciler.model.server import ServerSpec
+    from reconciler.model.task import TaskSpec
 
 
 class Status(IntEnum):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field, StrictBool, StrictStr
 
 from reconciler.model.base import LabelKey, Labels, Model
-from reconciler.model.names import FormerName, Name
+from reconciler.model.fields import FormerName, Name
 
 
 class Metadata(Model):

@@ -6,9 +6,6 @@ import re
 import unicodedata
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Annotated
-
-from pydantic import AfterValidator, Field, StrictStr
 
 MAX_NAME = 100
 DEFAULT_PROJECT = "default"
@@ -69,19 +66,6 @@ def normalise_former_name(text: str) -> str:
     return f"{normalise_name(name)}@{normalise_name(server)}"
 
 
-# for the schema only: the validators look at the length themselves, and say more about it
-_NOT_EMPTY = {"minLength": 1}
-Name = Annotated[
-    StrictStr,
-    AfterValidator(normalise_name),
-    Field(examples=["db-1", "备份数据库"], json_schema_extra=_NOT_EMPTY),
-]
-ServerReference = Annotated[
-    StrictStr, AfterValidator(normalise_server_reference), Field(json_schema_extra=_NOT_EMPTY)
-]
-FormerName = Annotated[StrictStr, AfterValidator(normalise_former_name), Field(json_schema_extra=_NOT_EMPTY)]
-
-
 @dataclass(frozen=True, slots=True)
 class Address:
     """A task as a person names it: ``name``, ``name@server`` or ``project/name@server``."""
@@ -116,6 +100,3 @@ def environment_name(text: str) -> str:
     if text.startswith("RECONCILER_"):
         raise ValueError(f"{text!r} is taken: names that begin with RECONCILER_ are set by the program")
     return text
-
-
-EnvironmentName = Annotated[StrictStr, AfterValidator(environment_name)]

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from reconciler.model.enums import NotifyOn
-from reconciler.model.task import Notify
+
+if TYPE_CHECKING:  # the settings need no models of manifests
+    from reconciler.model.task import Notify
 
 Reference = Mapping[str, str]
 """A secret's reference, ``{env = "NAME"}``."""

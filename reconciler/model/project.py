@@ -7,9 +7,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StrictBool, StrictInt
 
 from reconciler.model.base import Model, declared
+from reconciler.model.fields import Name, Seconds
 from reconciler.model.metadata import ProjectMetadata
-from reconciler.model.names import Name
-from reconciler.model.quantity import Seconds
 
 
 class Guard(Model):

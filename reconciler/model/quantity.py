@@ -8,9 +8,6 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import Annotated
-
-from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
 _DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", re.ASCII)
 _SIZE = re.compile(r"(\d+)(B|KiB|MiB|GiB)", re.ASCII)
@@ -70,34 +67,3 @@ def format_size(size: int) -> str:
         if size and size % _UNITS[unit] == 0:
             return f"{size // _UNITS[unit]}{unit}"
     return f"{size}B"
-
-
-def _duration(value: object) -> int:
-    return parse_duration(value)
-
-
-def _size(value: object) -> int:
-    return parse_size(value)
-
-
-Seconds = Annotated[
-    int,
-    BeforeValidator(_duration),
-    PlainSerializer(format_duration, return_type=str),
-    WithJsonSchema(
-        {
-            "type": "string",
-            "pattern": r"^(?=\d)(\d+d)?(\d+h)?(\d+m)?(\d+s)?$",
-            "examples": ["90s", "5m", "1h30m", "2d"],
-        }
-    ),
-]
-"""A duration in a manifest; whole seconds in the program."""
-
-Bytes = Annotated[
-    int,
-    BeforeValidator(_size),
-    PlainSerializer(format_size, return_type=str),
-    WithJsonSchema({"type": "string", "pattern": r"^\d+(B|KiB|MiB|GiB)$", "examples": ["64KiB", "1MiB"]}),
-]
-"""A size in a manifest; bytes in the program."""

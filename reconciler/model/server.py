@@ -10,8 +10,8 @@ from pydantic_core import PydanticCustomError
 
 from reconciler.model.base import CleanText, Model, Word, declared
 from reconciler.model.enums import Connection
+from reconciler.model.fields import ServerReference
 from reconciler.model.metadata import IDENTITY, ServerMetadata
-from reconciler.model.names import ServerReference
 from reconciler.model.secret import SecretReference
 
 _HOST_KEY = re.compile(

@@ -19,12 +19,10 @@ from pydantic_core import PydanticCustomError
 from reconciler.model.base import LabelKey, Labels, LabelValue, Model, Text, Word, declared, exactly_one
 from reconciler.model.calendar import Calendar
 from reconciler.model.enums import CatchUp, Concurrency, Dst, NotifyOn
+from reconciler.model.fields import Bytes, EnvironmentName, Name, Seconds, ServerReference, TimeZone
 from reconciler.model.metadata import IDENTITY, Metadata
-from reconciler.model.names import EnvironmentName, Name, ServerReference
 from reconciler.model.project import History
-from reconciler.model.quantity import Bytes, Seconds
 from reconciler.model.secret import SecretReference
-from reconciler.model.zone import TimeZone
 
 MAX_SCHEDULE = 50
 

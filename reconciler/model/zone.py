@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Annotated
 from zoneinfo import ZoneInfo
-
-from pydantic import AfterValidator, Field, StrictStr
 
 NO_ZONES = frozenset({"Factory", "localtime", "posixrules"})
 """Files of a zone database that are no zones: `localtime` is another one on each machine."""
@@ -26,11 +23,3 @@ def zone(name: str) -> ZoneInfo:
         raise ValueError(f"{name!r} is not an IANA time zone") from error
     except KeyError as error:
         raise ValueError(f"{name!r} is not an IANA time zone") from error
-
-
-def _zone_name(text: str) -> str:
-    zone(text)
-    return text
-
-
-TimeZone = Annotated[StrictStr, AfterValidator(_zone_name), Field(examples=["Europe/Berlin", "UTC"])]

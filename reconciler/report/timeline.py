@@ -17,7 +17,6 @@ from reconciler.model.zone import zone
 from reconciler.report.times import local_rfc3339
 from reconciler.report.timing import Timing, timing_of
 from reconciler.schedule.base import Note
-from reconciler.schedule.forbidden import FAR, allowed_slots
 from reconciler.store.views import SuspensionView, TaskView
 
 HOUR = timedelta(hours=1)
@@ -126,6 +125,8 @@ def held(task: TaskView) -> Held | None:
     found = None if forbidden is None else forbidden.at(task.next_run)
     if plan is None or forbidden is None or found is None:
         return None
+    from reconciler.schedule.forbidden import FAR, allowed_slots
+
     timing = plan.timing
     slots = allowed_slots(
         timing.schedule,

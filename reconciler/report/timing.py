@@ -5,18 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-from reconciler.model.calendar import read_calendars
 from reconciler.model.enums import Dst
 from reconciler.model.quantity import parse_duration
 from reconciler.model.zone import zone
 from reconciler.schedule.base import Note, Schedule
 from reconciler.schedule.expression import parse
-from reconciler.schedule.forbidden import Forbidden, forbidden_by
 from reconciler.schedule.invalid import ScheduleInvalid
 from reconciler.schedule.stable import jitter_offset
 from reconciler.store.views import TaskView
+
+if TYPE_CHECKING:
+    from reconciler.schedule.forbidden import Forbidden
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,17 @@ def timing_of(task: TaskView) -> Timing | None:
         jitter = parse_duration(spec.get("jitter", "0s"))
         dst = Dst(spec.get("dst", _CRON))
         schedule, offset = parse(task.schedule, task.address), jitter_offset(task.address, jitter)
-        return Timing(schedule, place, dst, offset, forbidden_by(read_calendars(spec.get("calendars"))))
+        return Timing(schedule, place, dst, offset, _forbidden_by(spec.get("calendars")))
     except (ScheduleInvalid, ValueError, TypeError):
         return None
+
+
+def _forbidden_by(calendars: Any) -> Forbidden | None:
+    """What a document's calendars forbid; raises ValueError for what a hand has spoilt."""
+    if not calendars:
+        return None
+    # few tasks have calendars; without the models of manifests a report begins a quarter of a second sooner
+    from reconciler.model.calendar import read_calendars
+    from reconciler.schedule.forbidden import forbidden_by
+
+    return forbidden_by(read_calendars(calendars))
