@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -36,6 +38,11 @@ _TITLES = {Kind.PROJECT: "Project", Kind.SERVER: "Servers", Kind.TASK: "Tasks"}
 DELETIONS = "Deletions"
 _MOST_TITLE = 64
 """Columns of a title up to which the places stand below each other."""
+_COLUMNS = 80
+_INDENT = 6
+_AFTER_COMMA = re.compile("(?<=[,;]) ")
+_GLUE = "\u00a0"
+"""Not a space to textwrap, and nothing that a note has of its own."""
 _MOST_SERVERS = 8
 _MOST_NEW_LINES = 40
 """Lines of a new text that are shown; the file beside the change has them all."""
@@ -66,7 +73,7 @@ def entry_lines(groups: Sequence[Group], pen: Pen) -> Iterator[str]:
     for group, title in zip(groups, titles, strict=True):
         style = _STYLES[group.action][1]
         yield f"  {pen(title, style)}{' ' * max(0, column - width(title))}  {pen(group.place, DIM)}".rstrip()
-        yield from (f"      {line}" for line in _body(group, pen))
+        yield from (f"{' ' * _INDENT}{line}" for line in _body(group, pen))
 
 
 def _title(group: Group) -> str:
@@ -85,7 +92,17 @@ def _body(group: Group, pen: Pen) -> Iterator[str]:
     found = list(notes(group))
     column = labels_width(found)
     for note in found:
-        yield f"{pen(pad(note.label, column), DIM)}  {pen(note.text, YELLOW) if note.warns else note.text}"
+        for number, line in enumerate(wrapped(note.text, _COLUMNS - _INDENT - column - 2)):
+            label = pad("" if number else note.label, column)
+            yield f"{pen(label, DIM)}  {pen(line, YELLOW) if note.warns else line}"
+
+
+def wrapped(text: str, room: int) -> list[str]:
+    """Lines of at most so many columns where the words allow it, broken behind a comma if possible."""
+    parts = _AFTER_COMMA.split(text)
+    glued = " ".join(part if len(part) > room else part.replace(" ", _GLUE) for part in parts)
+    lines = textwrap.wrap(glued, max(room, 1), break_long_words=False, break_on_hyphens=False)
+    return [line.replace(_GLUE, " ") for line in lines] or [""]
 
 
 def _fields(group: Group, pen: Pen) -> Iterator[str]:

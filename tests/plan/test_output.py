@@ -6,8 +6,11 @@ import json
 import re
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from reconciler.model.measured import Measured
+from reconciler.plan.entries import wrapped
 from reconciler.plan.json import plan_shape
 from reconciler.plan.markdown import LIMIT, code, escape, plan_markdown
 from reconciler.plan.text import plan_text
@@ -68,9 +71,20 @@ def test_overlaps_are_a_warning() -> None:
     plan = world.plan(
         tree(server("db-1"), task("a", schedule="*/5 * * * *")), NOW, measured=Measured({row.id: 400.0})
     )
-    assert "overlapping runs    about 144 a day come due while an earlier one is in progress" in plan_text(
-        plan
-    )
+    assert "overlapping runs    about 144 a day come due while an earlier one is in" in plan_text(plan)
+
+
+def test_what_an_effect_says_fits_eighty_columns() -> None:
+    text = plan_text(everything())
+    notes = text[text.index("runs per day") :].split("\n")
+    assert [line for line in notes if len(line) > 80] == []
+    dates = [line for line in notes if "Mon 2 Mar 02:00" in line]
+    assert all(line.endswith(",") for line in dates), "a date is not broken in two"
+
+
+@given(st.text("ab ,;", max_size=300), st.integers(1, 60))
+def test_broken_lines_have_every_word_in_order(text: str, room: int) -> None:
+    assert " ".join(wrapped(text, room)).split() == text.split()
 
 
 def test_a_changed_list_is_shown_item_by_item_and_a_long_value_whole() -> None:
