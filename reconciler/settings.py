@@ -168,13 +168,16 @@ def load_settings(
     values["secret_names"] = tuple(
         sorted(name.removeprefix(SECRET_PREFIX) for name in environment if name.startswith(SECRET_PREFIX))
     )
-    known = _PARSERS.keys() | _TABLES
-    problems += [f"{path}: unknown setting {key!r}" for key in table if key not in known]
-    if problems:
+    known = [*_PARSERS, *sorted(_TABLES)]
+    strange = [f"{path}: unknown setting {key!r}" for key in table if key not in known]
+    if problems or strange:
+        # `reconciler settings` cannot tell: it reads these settings, too
         raise SettingsInvalid(
-            "the settings have problems: " + "; ".join(problems),
-            hint="`reconciler settings` lists what may be set",
-            details={"problems": problems},
+            "the settings have problems: " + "; ".join([*problems, *strange]),
+            hint=f"known are {', '.join(known)}"
+            if strange
+            else "each says where it comes from, and what is expected there",
+            details={"problems": [*problems, *strange]},
         )
     return Settings(**values, origins=origins)
 

@@ -131,7 +131,9 @@ def judge_project(project: ProjectView, stored: Sequence[StoredCondition]) -> Ob
         text = f"revision {revision.id}{_of_commit(revision)} was applied by {revision.applied_by}"
         own = Condition(SYNCED, TRUE, "Applied", text, revision.applied_at, None)
     if waits:
-        own = replace(own, status=FALSE, reason="Pending", message=f"a newer commit waits; {own.message}")
+        # older or newer, wrong, or out of reach: Stalled says which
+        text = f"what its source says now is not applied; {own.message}"
+        own = replace(own, status=FALSE, reason="Pending", message=text)
     return ObjectStatus(
         kind=Kind.PROJECT,
         name=project.name,

@@ -175,3 +175,13 @@ def test_targets_of_notifications_are_read_and_every_mistake_is_told_without_a_s
     ):
         assert words in said, words
     assert "T0K3N" not in str(caught.value.details) + said
+
+
+def test_an_unknown_setting_is_told_with_the_known_ones(tmp_path: Path) -> None:
+    """`reconciler settings` reads the same file, so it cannot tell them."""
+    (tmp_path / "reconciler.toml").write_text("lateafter = '5m'\n")
+    with pytest.raises(SettingsInvalid) as caught:
+        load_settings({}, tmp_path)
+    assert caught.value.message.endswith("unknown setting 'lateafter'")
+    assert "known are database_url, " in (caught.value.hint or "")
+    assert "late_after" in (caught.value.hint or "")

@@ -365,6 +365,8 @@ def test_a_stalled_project_is_pending_and_degraded(world: World) -> None:
     assert (item.sync, item.health) == (Sync.PENDING, Health.DEGRADED)
     assert types(item) == ["Synced", "SourceVerified", "Stalled"]
     assert condition(item, ConditionType.STALLED).reason == "BehindApplied"
+    message = condition(item, ConditionType.SYNCED).message
+    assert message.startswith("what its source says now is not applied; revision ")
 
 
 def test_the_summary_counts_kinds_healths_syncs_and_runs(world: World, task: int) -> None:
