@@ -87,7 +87,7 @@ def _body(group: Group, pen: Pen) -> Iterator[str]:
     elif len(group.members) > 1:
         yield pen(f"on {some(group.servers, _MOST_SERVERS)}", DIM)
     if group.reason:
-        yield pen(printable(group.reason), DIM)
+        yield from (pen(line, DIM) for line in wrapped(printable(group.reason), _COLUMNS - _INDENT))
     yield from _fields(group, pen)
     found = list(notes(group))
     column = labels_width(found)
