@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pymysql import err
 from pymysql.connections import Connection
-from pymysql.constants import ER
+from pymysql.constants import CR, ER
 
 ANSWER_SECONDS = 5
 """For each answer of the handshake, and for the ping of a connection that was idle."""
@@ -46,7 +46,13 @@ class ServerConnection(_Connection):
         """PyMySQL's, called for each connection: ``wanted`` is empty where the URL does not speak of TLS."""
         if not wanted:
             return _unverified()
-        context: ssl.SSLContext = super()._create_ssl_ctx(wanted)  # type: ignore[misc]  # not in the stubs
+        try:
+            context: ssl.SSLContext = super()._create_ssl_ctx(wanted)  # type: ignore[misc]  # not in the stubs
+        except OSError as error:
+            # of the files, before anybody was dialled; the number and the attribute as PyMySQL has them
+            failed = err.OperationalError(CR.CR_SSL_CONNECTION_ERROR, "files for TLS")
+            failed.original_exception = error  # type: ignore[attr-defined]
+            raise failed from error
         return context
 
     def prepare(self, session: str) -> None:

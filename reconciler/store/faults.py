@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -37,6 +38,7 @@ LOST = {
 LOGIN = {1045, 1130, 1251, 1698, 1820, 1862, 3118, 3159, 3955}
 """Wrong password, host not allowed, method unknown, expired, locked, only with TLS."""
 FORBIDDEN = {1044, 1142, 1143, 1227, 1370, 1410}
+SSL_FAILED = 2026
 READ_ONLY = {1036, 1290, 1792, 1836}
 """1036 is what MariaDB says of a table of an engine that only reads (innodb_read_only)."""
 UNKNOWN_DATABASE = {1049}
@@ -164,6 +166,8 @@ def _of_driver(error: BaseException, place: str, *, lost: bool = False) -> Recon
     from pymysql.err import InterfaceError, InternalError
 
     number = _number(error)
+    if (fault := _of_tls(error, number, place)) is not None:
+        return fault
     if number in DEADLOCK:
         return DatabaseBusy(f"the database at {place} reports a deadlock or a lock that was held too long")
     if number in LOGIN or number in FORBIDDEN:
@@ -189,6 +193,39 @@ def _of_driver(error: BaseException, place: str, *, lost: bool = False) -> Recon
             hint="check host and port",
         )
     return DatabaseRejected(f"the database at {place} refused a statement ({type(error).__name__} {number})")
+
+
+def _of_tls(error: BaseException, number: int, place: str) -> ReconcilerError | None:
+    """A connection that never was, because of what the URL says of TLS, or of the server's certificate."""
+    cause = getattr(error, "original_exception", None)
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return DatabaseUnavailable(
+            f"the certificate of the database at {place} is not trusted: {cause.verify_message.rstrip('.')}",
+            hint="ssl_ca in the database URL names the certificate of who signed it; with "
+            "ssl_check_hostname=false it may have another name",
+        )
+    if isinstance(cause, OSError) and number == SSL_FAILED:
+        return DatabaseUnavailable(
+            f"the files for TLS in the URL of the database at {place} cannot be used: {_words(cause)}",
+            hint="ssl_ca, ssl_cert and ssl_key are paths of PEM files, as this process sees them",
+        )
+    if isinstance(cause, ssl.SSLError):
+        return DatabaseUnavailable(
+            f"the database at {place} and we do not agree on TLS: {_words(cause)}",
+            hint="check its port and its version of TLS, and the ssl_… options of the database URL",
+        )
+    if number == SSL_FAILED:
+        return DatabaseUnavailable(
+            f"the database at {place} offers no TLS, for which its URL asks",
+            hint="give the server a certificate, or leave ssl_… out of the database URL",
+        )
+    return None
+
+
+def _words(error: OSError) -> str:
+    """``no certificate or crl found`` of OpenSSL's NO_CERTIFICATE_OR_CRL_FOUND."""
+    said = error.reason.lower().replace("_", " ") if isinstance(error, ssl.SSLError) else error.strerror
+    return said or type(error).__name__
 
 
 _UNUSABLE = (

@@ -56,4 +56,32 @@ def test_a_certificate_is_verified_where_the_url_names_who_signs(
     subprocess.run([*words, "-keyout", "/dev/null", "-out", stranger], check=True, capture_output=True)
     with pytest.raises(DatabaseUnavailable) as refused:
         cipher(f"{mysql_url}&ssl_ca={stranger}&ssl_check_hostname=false")
+    assert "is not trusted: " in refused.value.message
+    assert "ssl_ca in the database URL" in (refused.value.hint or "")
     assert "certificate verify failed" in str(refused.value.__cause__)
+    with pytest.raises(DatabaseUnavailable, match=r"is not trusted: .*(mismatch|not valid)"):
+        cipher(f"{mysql_url}&ssl_ca={own.data}/ca.pem&ssl_check_hostname=true")
+
+
+@pytest.mark.mariadb
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(None, "No such file or directory"), ("no certificate", "no certificate or crl found")],
+)
+def test_files_for_tls_that_cannot_be_used_are_told_as_such(
+    mariadb_url: str, tmp_path: Path, content: str | None, said: str
+) -> None:
+    file = tmp_path / "ca.pem"
+    if content is not None:
+        file.write_text(content)
+    with pytest.raises(DatabaseUnavailable) as refused:
+        cipher(f"{mariadb_url}&ssl_ca={file}")
+    assert refused.value.message.startswith("the files for TLS in the URL of the database at ")
+    assert refused.value.message.endswith(f" cannot be used: {said}")
+    assert str(file) not in f"{refused.value.message} {refused.value.hint}"
+
+
+@pytest.mark.mariadb
+def test_a_server_without_the_tls_that_the_url_asks_for_is_not_reached(mariadb_url: str) -> None:
+    with pytest.raises(DatabaseUnavailable, match="offers no TLS, for which its URL asks"):
+        cipher(f"{mariadb_url}&ssl_verify_cert=true")
