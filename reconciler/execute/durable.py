@@ -286,11 +286,17 @@ class DurableRun:
             self._attached(rest[0], rest[1], rest[2], rest[3], " ".join(rest[4:]))
         elif word == "killed" and len(rest) >= 2:
             self._killed.append(f"{' '.join(rest[1:])[:32]} ({rest[0]})")
-        elif word == "ended" and len(rest) >= 2:
+        elif word == "ended" and len(rest) >= 3:
             self._ends.add(stream)
-            code = int(rest[0]) if rest[0].isdigit() else None
+            if rest[0] == "out":
+                # nothing was printed to the other stream, which has no line of its own then
+                self._ends.add("stderr")
             self._found = Found(
-                code, rest[0] == "rebooted", rest[1] == "full", " ".join(rest[2:]), tuple(self._killed)
+                exit_code=int(rest[1]) if rest[1].isdigit() else None,
+                rebooted=rest[1] == "rebooted",
+                full=rest[2] == "full",
+                why=" ".join(rest[3:]),
+                killed=tuple(self._killed),
             )
 
     def _attached(self, age: str, timeout: str, grace: str, codes: str, why: str) -> None:

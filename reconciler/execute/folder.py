@@ -9,8 +9,9 @@ from __future__ import annotations
 import secrets as randomness
 from collections.abc import Mapping, Sequence
 
-from reconciler.execute.script import exports, quote, texts, working_directory
+from reconciler.execute.script import exports, locale_chosen, quote, texts, working_directory
 from reconciler.model.execution import Job
+from reconciler.model.quantity import format_size
 from reconciler.settings import OUTPUT_LIMIT
 
 KEPT_DAYS = 7
@@ -47,14 +48,15 @@ def begin_script(
         b"r_id=%d r_mark=%s" % (job.execution_id, quote(mark)),
         b"r_dir=%s r_spec='%d %d %s'"
         % (quote(working_directory(job)), spec.timeout, spec.kill_grace, codes.encode()),
-        b"r_limit=%d r_name=%s r_text=%s" % (limit, quote(name), quote(spec.command or "")),
+        b"r_limit=%d r_most=%s r_locale=%s"
+        % (limit, format_size(limit).encode(), locale_chosen(job, secrets)),
+        b"r_name=%s r_text=%s" % (quote(name), quote(spec.command or "")),
         texts("follow.sh", "guard.sh", "sane.sh", "begin.sh"),
         # from here on the names belong to the command
         *exports(job, secrets),
         b"set -C",
         b'printf \'%s\\n\' "$4" >"$2/pid" || exit 1',
         b"printf '%%sstarted %%s\\n' %s \"$4\" >&3" % quote(mark),
-        b"printf '%%s\\n' %s >&4" % quote(mark),
         b'exec >>"$2/out" 2>>"$2/err" 3>&- 4>&-',
         b"trap - PIPE",
         b'exec "$1" %s "$2/$3"' % program,

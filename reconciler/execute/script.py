@@ -15,7 +15,9 @@ from importlib import resources
 from reconciler.model.execution import Job
 from reconciler.model.instant import rfc3339
 
-_TEMPORARY = b"r_id r_mark r_dir r_grace r_tree r_parent r_name r_text r_start r_session r_place r_try r_line"
+_TEMPORARY = (
+    b"r_id r_mark r_dir r_grace r_tree r_parent r_name r_text r_start r_session r_place r_try r_line r_locale"
+)
 _COMMENT = re.compile(r"^\s*(#.*)?\n|^[ ]+", re.MULTILINE)
 
 
@@ -56,6 +58,11 @@ def exports(job: Job, secrets: Mapping[str, bytes]) -> list[bytes]:
     return [b"export %s=%s" % (key.encode(), quote(value)) for key, value in environment.items()]
 
 
+def locale_chosen(job: Job, secrets: Mapping[str, bytes]) -> bytes:
+    """For ``r_sane``: not empty where the manifest names a locale of its own."""
+    return b"1" if {"LANG", "LC_ALL", "LC_CTYPE"} & {*job.spec.env, *secrets} else b""
+
+
 def start_script(job: Job, secrets: Mapping[str, bytes]) -> bytes:
     """Start the job's command with its environment; ``secrets`` are values by variable."""
     spec = job.spec
@@ -66,6 +73,7 @@ def start_script(job: Job, secrets: Mapping[str, bytes]) -> bytes:
         b"{",
         b"r_id=%d r_mark=%s" % (job.execution_id, quote(mark(job))),
         b"r_dir=%s r_grace=%d" % (quote(working_directory(job)), spec.kill_grace),
+        b"r_locale=" + locale_chosen(job, secrets),
         b"r_tree=" + quote(texts("proc.sh", "tree.sh")),
         b"r_parent=$PPID" if spec.run_as is not None else b"r_parent=",
         b"r_name=%s r_text=%s" % (quote(name), quote(text if interpreter else "")),

@@ -217,6 +217,37 @@ def test_gone_processes_without_an_exit_code_are_lost_with_their_output(here: Pl
         os.kill(pid, signal.SIGKILL)
 
 
+def test_another_process_of_its_number_is_not_the_shell_that_waits(here: Place) -> None:
+    job, pids = begun(here, "exec sleep 300")
+    for pid in reversed(pids):
+        os.kill(pid, signal.SIGKILL)
+    file = here.folder(job) / "pid"
+    words = file.read_text().split()
+    words[2] = str(os.getpid())
+    file.write_text(" ".join(words) + "\n")
+    assert here.run(job).reason is Reason.LOST
+
+
+def test_a_run_that_an_earlier_version_started_is_waited_for(place: Place) -> None:
+    job, pids = begun(place, "sleep 0.5; exit 3")
+    file = place.folder(job) / "pid"
+    words = file.read_text().split()
+    # it noted the start time of the shell that waits, field 22
+    words[3] = Path(f"/proc/{pids[1]}/stat").read_text().rpartition(")")[2].split()[19]
+    file.write_text(" ".join(words) + "\n")
+    # for a while only that shell knows of the end
+    os.kill(pids[1], signal.SIGSTOP)
+    eventually(lambda: not Path(f"/proc/{pids[0]}/cwd").exists() or not os.listdir(f"/proc/{pids[0]}/fd"))
+    listener, outcome = Listener(), []
+    thread = threading.Thread(target=lambda: outcome.append(place.run(job, listener)), daemon=True)
+    thread.start()
+    thread.join(0.5)
+    assert not outcome
+    os.kill(pids[1], signal.SIGCONT)
+    thread.join(20)
+    assert outcome[0].exit_code == 3
+
+
 def test_another_boot_is_a_rebooted_host_and_a_recorded_end_stays_one(here: Place) -> None:
     job, pids = begun(here, "echo said; exec sleep 300")
     eventually(lambda: (here.folder(job) / "out").read_bytes() == b"said\n")
@@ -251,7 +282,7 @@ def test_a_start_that_stood_still_never_happens_once_somebody_gave_it_up(here: P
     for name in ("out", "err", "exit", "why"):
         (here.folder(job) / name).touch()
     script = begin_script(job, {}, b"mark", ()).replace(
-        b'if ! mkdir -m 700 "$r_run" 2>/dev/null; then', b"if false; then"
+        b'if ! LC_ALL=C mkdir -m 700 "$r_run" 2>/dev/null; then', b"if false; then"
     )
     shell = here.host.open(None, None, threading.Event())
     with contextlib.closing(shell):

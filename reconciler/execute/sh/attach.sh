@@ -32,12 +32,16 @@ fi
 r_noted
 r_say "attached $r_age $r_spec $r_why"
 printf '%s\n' "$r_mark" >&4
-if r_ended || [ "$r_age" = - ]; then
+# of a command that became another account's, only ours may be seen
+r_watch=
+if r_lives "$r_pid" "$r_start"; then
+    r_watch=$r_pid
+elif r_waits; then
+    r_watch=$r_rpid
+fi
+if r_ended || [ "$r_age" = - ] || [ -z "$r_watch" ]; then
     tail -c "+$((r_out + 1))" "$r_run/out" >&3 && tail -c "+$((r_err + 1))" "$r_run/err" >&4 || exit 1
 else
-    # of a command that became another account's, only ours may be seen
-    r_watch=$r_pid
-    r_lives "$r_pid" "$r_start" || r_watch=$r_rpid
     r_follow "$r_out" "$r_err" "$r_watch" || exit 1
 fi
 r_word='gone -'
@@ -50,11 +54,11 @@ while :; do
         r_word='rebooted -'
         break
     fi
-    r_lives "$r_rpid" "$r_rstart" || r_lives "$r_pid" "$r_start" || { r_ended || break; continue; }
+    r_waits || r_lives "$r_pid" "$r_start" || { r_ended || break; continue; }
     sleep 0.1 || sleep 1
 done
 r_noted
 while read -r r_line; do r_say "killed $r_line"; done <"$r_run/killed"
 printf '%send\n' "$r_mark" >&4
-r_say "ended $r_word $r_why"
+r_say "ended both $r_word $r_why"
 exit 0

@@ -32,8 +32,8 @@ r_since() {
 r_base=$HOME/.local/state/reconciler/runs
 r_run=$r_base/$r_id
 r_no="and without a writable place only \`durable: false\` can run"
-# mkdir is the start: whoever comes second attaches
-if ! mkdir -m 700 "$r_run" 2>/dev/null; then
+# mkdir is the start: whoever comes second attaches. Loading a locale would be a quarter of what it costs
+if ! LC_ALL=C mkdir -m 700 "$r_run" 2>/dev/null; then
     if [ ! -d "$r_base" ]; then
         (umask 077 && mkdir -p "$r_base") || r_refuse "$r_base cannot be made, $r_no"
     fi
@@ -54,14 +54,13 @@ for r_try in /usr/bin/setsid /bin/setsid; do
     if [ -x "$r_try" ]; then r_setsid=$r_try; break; fi
 done
 [ -n "$r_setsid" ] || r_setsid=$(command -v setsid) || r_undone "there is no setsid here: only \`durable: false\` can run"
-{ read -r r_line </proc/$$/stat && read -r r_boot </proc/sys/kernel/random/boot_id && read -r r_up r_x </proc/uptime; } 2>/dev/null ||
+{ read -r r_boot </proc/sys/kernel/random/boot_id && read -r r_up r_x </proc/uptime; } 2>/dev/null ||
     r_undone "there is no /proc here: only \`durable: false\` can run"
-r_since "$r_line"
-r_own="$$ $r_start"
 # room for what is written at the end, when the disk may be full. Of why the first line counts: `read` takes a byte at a time
 printf '%s' "$r_text" >"$r_run/$r_name" && printf '%-14s\n' - >"$r_run/exit" && printf '\n%-200s' '' >"$r_run/why" &&
     : >"$r_run/out" && : >"$r_run/err" || r_undone "$r_run cannot be written, $r_no"
-exec 2>/dev/null
+# our stdin is what tells us from a later process with our number, see r_waits
+exec 2>/dev/null <"$r_run/why"
 (
     read -r r_line <&5 || r_line=
     # it takes longer, or nobody listens any more
@@ -69,16 +68,17 @@ exec 2>/dev/null
     [ -n "$r_line" ] || exit 1
     # from here on it passes everything on itself, and nobody ends it early
     trap '' TERM
+    printf '%s\n' "$r_mark" >&4
     read -r r_pid r_x <"$r_run/pid" && r_follow 0 0 "$r_pid" && exit 7
     exit 8
 ) &
 r_viewer=$!
 (
-    exec 2>&4 5<&-
+    exec </dev/null 2>&4 5<&-
     trap - HUP
     r_sane
     unset CDPATH
     if [ -n "$r_dir" ]; then cd "$r_dir" || exit 1; else cd 2>/dev/null || cd /; fi
     read -r r_line </proc/self/stat
     r_since "$r_line"
-    set -- "$r_setsid" "$r_run" "$r_name" "${r_line%% *} $r_start $r_own $r_boot $r_up $r_spec ."
+    set -- "$r_setsid" "$r_run" "$r_name" "${r_line%% *} $r_start $$ - $r_boot $r_up $r_spec ."

@@ -1,6 +1,7 @@
 )
-r_code=$? r_flag=- r_line=
-read -r r_line <"$r_run/pid"
+r_code=$? r_flag=- r_line=' .'
+# what ended well has begun
+[ "$r_code" = 0 ] || read -r r_line <"$r_run/pid" || r_line=
 case $r_line in
 *' .') ;;
 void)
@@ -20,6 +21,7 @@ if [ "$r_code" != 0 ] && ! printf '%8192s' '' >"$r_run/probe"; then r_flag=full 
 # one write of a few bytes into a block that is there already
 printf '%-14s\n' "$r_word" 1<>"$r_run/exit"
 kill "$r_viewer"
+r_both=both
 wait "$r_viewer"
 case $? in
 7) ;;
@@ -28,10 +30,20 @@ case $? in
     exit 1
     ;;
 *)
-    { [ ! -s "$r_run/out" ] || cat "$r_run/out" >&3; } && { [ ! -s "$r_run/err" ] || cat "$r_run/err" >&4; } || exit 1
+    [ ! -s "$r_run/out" ] || LC_ALL=C cat "$r_run/out" >&3 || exit 1
+    if [ -s "$r_run/err" ]; then
+        printf '%s\n' "$r_mark" >&4
+        LC_ALL=C cat "$r_run/err" >&4 || exit 1
+    else
+        # nothing was printed there: two packets that need not be sent
+        r_both=out
+    fi
     ;;
 esac
 r_why=
 read -r r_why <"$r_run/why"
-printf '%send\n' "$r_mark" >&4
-printf '%sended %s %s %s\n' "$r_mark" "$r_code" "$r_flag" "$r_why" >&3
+if [ -n "$r_why" ]; then
+    while read -r r_line; do printf '%skilled %s\n' "$r_mark" "$r_line" >&3; done <"$r_run/killed"
+fi
+[ "$r_both" = out ] || printf '%send\n' "$r_mark" >&4
+printf '%sended %s %s %s %s\n' "$r_mark" "$r_both" "$r_code" "$r_flag" "$r_why" >&3

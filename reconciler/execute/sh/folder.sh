@@ -3,7 +3,7 @@
 #   command   the command's text (or, under its own name, the script's)
 #   pid       one line, made before the command starts and only once: whoever makes it decides what becomes
 #             of the start. PID START RPID RSTART BOOT UPTIME TIMEOUT GRACE CODES . , or: void
-#             (the command's shell and ours, which waits for it; start: field 22 of /proc/PID/stat)
+#             (the command's shell and ours, which waits for it; start: field 22 of /proc/PID/stat, RSTART: -)
 #   out err   its output, byte for byte
 #   exit      E<code><flag>E once the command has ended; overwritten in place, so a full disk is no obstacle
 #   why       why somebody is ending it, written before the first signal; else blank
@@ -17,6 +17,16 @@ r_load() {
     set -- $r_line
     r_pid=$1 r_start=$2 r_rpid=$3 r_rstart=$4 r_boot=$5 r_up=$6 r_spec="$7 $8 $9"
     [ $# = 10 ] && [ "${10}" = . ]
+}
+
+# r_waits: the shell that waits for the command is there. Its stdin is a file of this folder, which tells it from any other
+# process of its number. Behind proc.sh, for runs that an earlier reconciler started: those have its start time.
+r_waits() {
+    if [ "$r_rstart" = - ]; then
+        [ "/proc/$r_rpid/fd/0" -ef "$r_run/why" ]
+    else
+        r_lives "$r_rpid" "$r_rstart"
+    fi
 }
 
 # r_ended: sets r_code and r_flag; fails if the command's end is not recorded.
