@@ -20,6 +20,7 @@ from reconciler.execute.script import Root, start_script
 from reconciler.execute.script import mark as mark_of
 from reconciler.execute.verdict import Facts, Verdict, judge
 from reconciler.model.execution import Job, Outcome, Reason, Status
+from reconciler.model.quantity import format_size
 from reconciler.settings import OUTPUT_LIMIT
 
 LINGER_SECONDS = 2.0
@@ -160,7 +161,7 @@ class PlainRun:
         elif self.clock.monotonic() >= self._deadline and shell.exit_code is None:
             self._facts = replace(self._facts, because="timed-out")
         elif self._intakes.stdout.offset + self._intakes.stderr.offset > self.limit:
-            why = f"its output is longer than the limit of {self.limit} bytes"
+            why = f"its output is longer than the limit of {format_size(self.limit)}"
             self._facts = replace(self._facts, because="cancelled", why=why)
         else:
             return

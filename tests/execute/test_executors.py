@@ -37,7 +37,7 @@ def test_a_new_limit_of_output_holds_for_runs_that_start_later() -> None:
     for hop in (plain_hop(), local_hop()):
         outcome = some.run(make_job(hop, "yes | head -c 9000000; sleep 20"), Control())
         assert outcome.reason is Reason.CANCELLED
-        assert "its output is longer than the limit of 2097152 bytes" in (outcome.message or "")
+        assert "its output is longer than the limit of 2MiB" in (outcome.message or "")
     # the others stay: local runs are still allowed
     some.use(Settings())
     assert some.run(make_job(plain_hop(), "yes | head -c 9000000"), Control()).status is Status.SUCCESS
@@ -128,7 +128,9 @@ def test_the_archive_gets_the_whole_masked_output_and_its_failure_fails_no_run(
         assert folder.abandoned is (breaks != "open")
         (message,) = [record.message for record in caplog.records]
         assert message.startswith(f"the output of execution {job.execution_id} is not in the archive: ")
+        assert (outcome.message or "").startswith("its whole output is not in the archive: ")
     else:
+        assert outcome.message is None
         assert outcome.archive == "file:///archive/1"
         assert not folder.abandoned
         assert folder.whole == {"stdout": b"***\n" * 10_000, "stderr": b"err\n"}
@@ -141,7 +143,11 @@ def test_an_archive_that_says_why_is_one_line_in_the_log(caplog: pytest.LogCaptu
 
     some = Executors(Settings(allow_local=True), CLOCK, {}, full)
     job = make_job(local_hop(), "echo x", output={"archive": True})
-    assert some.run(job, Control()).archive is None
+    outcome = some.run(job, Control())
+    assert (outcome.archive, outcome.message) == (
+        None,
+        "its whole output is not in the archive: the archive /a cannot be written: No space left on device",
+    )
     assert caplog.text.count("\n") == 1
     assert caplog.records[0].message == (
         f"the output of execution {job.execution_id} is not in the archive: "

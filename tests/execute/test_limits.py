@@ -69,11 +69,12 @@ def test_what_a_command_makes_is_for_nobody_else_to_write(
 @pytest.mark.parametrize(
     ("environment", "spec", "expected"),
     [
-        ({}, {}, "C.UTF-8||"),
+        ({}, {}, "||C.UTF-8"),
         ({"LANG": "de_DE.UTF-8"}, {}, "de_DE.UTF-8||"),
         ({"LC_CTYPE": "C"}, {}, "||C"),
         ({"LC_ALL": "C"}, {}, "|C|"),
         ({}, {"env": {"LANG": "C"}}, "C||"),
+        ({}, {"env": {"LC_ALL": "C"}}, "|C|"),
     ],
 )
 @pytest.mark.skipif(
@@ -92,7 +93,7 @@ def test_characters_are_utf_8_unless_somebody_chose(
 def test_a_run_that_writes_without_end_is_ended_and_says_so(place: Place, durable: bool) -> None:
     outcome = run_in(place.host, POURING, durable, 3 * MIB, killGrace="2s")
     assert outcome.reason is Reason.CANCELLED
-    assert f"its output is longer than the limit of {3 * MIB} bytes" in (outcome.message or "")
+    assert "its output is longer than the limit of 3MiB" in (outcome.message or "")
     assert outcome.stdout.total_bytes > 3 * MIB
     assert outcome.stdout.truncated
 
@@ -110,6 +111,15 @@ def test_nobody_needs_to_listen_for_that(place: Place) -> None:
     assert (outcome.reason, outcome.exit_code) == (Reason.CANCELLED, None)
     assert "its output is longer than the limit" in (outcome.message or "")
     assert outcome.stdout.total_bytes == (place.folder(job) / "out").stat().st_size
+
+
+def test_one_that_pours_only_later_and_hears_no_term_is_ended_as_soon(place: Place) -> None:
+    pouring = "trap '' TERM; sleep 2; yes"
+    outcome = run_in(place.host, pouring, True, 3 * MIB, killGrace="2m")
+    assert (outcome.reason, outcome.exit_code) == (Reason.CANCELLED, None)
+    assert "did not end on TERM" in (outcome.message or "")
+    # a second of it is about as much, the grace a hundred times that
+    assert outcome.stdout.total_bytes < 4096 * MIB
 
 
 def test_a_run_that_is_quiet_or_has_ended_is_left_alone(place: Place) -> None:
