@@ -18,6 +18,11 @@ REPEAT_SECONDS = 60.0
 """A disk that is full fails every run's archive in the same words: those are said so often."""
 
 
+def words_of(error: Exception) -> str:
+    """Only our own errors say nothing that nobody may read."""
+    return error.message if isinstance(error, ReconcilerError) else type(error).__name__
+
+
 class ArchiveFaults:
     """What went wrong with archives of this process, told without a line for each run."""
 
@@ -30,7 +35,7 @@ class ArchiveFaults:
     def failed(self, execution_id: int, error: Exception) -> None:
         """The output of that run is not, or not wholly, in the archive."""
         ours = isinstance(error, ReconcilerError)
-        why = error.message if isinstance(error, ReconcilerError) else type(error).__name__
+        why = words_of(error)
         now = self._clock.monotonic()
         with self._lock:
             if now - self._told.get(why, float("-inf")) < REPEAT_SECONDS:
@@ -50,7 +55,8 @@ class ArchiveFaults:
 class GuardedArchive:
     """Passes on to the archive that ``open_archive`` gives, until that raises for the first time.
 
-    Whoever makes one calls `abandon` at the end, whatever has become of the run.
+    Whoever makes one calls `abandon` at the end, whatever has become of the run. ``fault``: why the archive
+    does not have the whole output, in words.
     """
 
     def __init__(
@@ -59,6 +65,7 @@ class GuardedArchive:
         self._faults = faults
         self._execution = job.execution_id
         self._archive: Archive | None = None
+        self.fault: str | None = None
         try:
             self._archive = open_archive(job)
         except Exception as error:
@@ -92,5 +99,6 @@ class GuardedArchive:
             archive.abandon()
 
     def _break(self, error: Exception) -> None:
+        self.fault = words_of(error)
         self._faults.failed(self._execution, error)
         self.abandon()

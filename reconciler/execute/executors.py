@@ -156,12 +156,17 @@ class Executors:
             archive = GuardedArchive(self._archive, job, self._archive_faults)
         try:
             if job.server.spec.durable:
-                return self._run_durable(job, control, host, secrets, withheld, archive)
-            limit = self._settings.output_limit
-            return PlainRun(job, control, host, secrets, self._clock, archive, limit).outcome()
+                outcome = self._run_durable(job, control, host, secrets, withheld, archive)
+            else:
+                limit = self._settings.output_limit
+                outcome = PlainRun(job, control, host, secrets, self._clock, archive, limit).outcome()
         finally:
             if archive is not None:
                 archive.abandon()
+        if archive is None or archive.fault is None:
+            return outcome
+        lacking = f"its whole output is not in the archive: {archive.fault}"
+        return replace(outcome, message=f"{outcome.message}; {lacking}" if outcome.message else lacking)
 
     def _resolved(self, job: Job, control: Control) -> tuple[dict[str, bytes], str | None]:
         """The values of its secrets, and why there are none.

@@ -101,8 +101,8 @@ class Outcome:
 
     ``started_at`` is None when the command never started on the host. ``message`` is one
     sentence for a person (no secrets); it is stored in front of ``error`` when the run
-    has no exit code of its own. ``proven`` is False only for verdicts that a later answer of the
-    host may replace (``unreachable``, ``lost``).
+    has no exit code of its own, else beside it. ``proven`` is False only for verdicts that a later
+    answer of the host may replace (``unreachable``, ``lost``).
     """
 
     execution_id: int

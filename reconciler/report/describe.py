@@ -187,6 +187,7 @@ def execution_description_json(found: ExecutionDescription) -> Json:
         "author": None if found.revision is None else found.revision.author,
         "output": found.output.output,
         "error": found.output.error,
+        "remark": found.output.remark,
         "outputSha256": found.hashes[0],
         "errorSha256": found.hashes[1],
     }

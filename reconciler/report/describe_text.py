@@ -115,6 +115,7 @@ def execution_text(found: ExecutionDescription, now: datetime, paint: Paint = pl
         ("attempt", str(run.attempt)),
         ("slot", _moment(run.scheduled_for, now)),
         ("due", None if run.due_at == run.scheduled_for else _moment(run.due_at, now)),
+        ("start sent", _unacknowledged(run, now)),
         ("started", _moment(run.started_at, now)),
         ("finished", _moment(run.finished_at, now)),
         ("took", None if run.duration_seconds is None else span(run.duration_seconds)),
@@ -125,9 +126,16 @@ def execution_text(found: ExecutionDescription, now: datetime, paint: Paint = pl
         ("output", _size(run.output_bytes, found.output.output, run)),
         ("error", _size(run.error_bytes, found.output.error, run)),
         ("archive", run.archive),
+        ("remark", None if found.output.remark is None else (found.output.remark, Style.WARN)),
     ]
     yield from _facts(facts, paint)
     yield from _tail(found.output, run, paint)
+
+
+def _unacknowledged(run: ExecutionView, now: datetime) -> str | None:
+    if not run.unacknowledged:
+        return None
+    return f"{_moment(run.start_sent_at, now)}; it counts as started until its host says otherwise"
 
 
 def revision_text(revision: RevisionView, now: datetime, paint: Paint = plain) -> Iterator[str]:
@@ -282,7 +290,9 @@ def _tail(output: OutputView, run: ExecutionView, paint: Paint, count: int = 20)
         for line in lines[-count:]:
             yield f"  {printable(line.rstrip(chr(13)))}"
         if len(lines) > count:
-            yield paint(f"  all of it: reconciler logs {run.id}", Style.DIM)
+            lost = run.truncated and run.archive is None
+            what = "what was kept, its head and its tail" if lost else "all of it"
+            yield paint(f"  {what}: reconciler logs {run.id}", Style.DIM)
 
 
 def _changes(changes: Any, paint: Paint) -> Iterator[str]:

@@ -40,7 +40,8 @@ def run_words(run: ExecutionView) -> str:
     else:
         what = f"of the slot of {stamp(run.scheduled_for)}"
     if run.started_at is None:
-        return f"execution {run.id}, {what}, which had not started"
+        sent = ", though its start may have reached its host" if run.unacknowledged else ""
+        return f"execution {run.id}, {what}, which had not started{sent}"
     end = "and has not ended" if run.finished_at is None else f"and ended at {stamp(run.finished_at)}"
     if run.reason == Reason.UNREACHABLE:
         end = "and whose host has not answered since"

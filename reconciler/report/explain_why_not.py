@@ -152,7 +152,7 @@ def in_the_way(tried: tuple[ExecutionView, ...], row: ExecutionView) -> Executio
     others = [run for run in tried if run.id != row.id and run.created_at <= row.created_at]
     unfinished = [run for run in others if run.finished_at is None or run.finished_at > row.created_at]
     silent = [run for run in others if run.reason == Reason.UNREACHABLE and run.started_at is not None]
-    begun = [run for run in unfinished if run.started_at is not None]
+    begun = [run for run in unfinished if run.started_at is not None or run.unacknowledged]
     return next(iter([*begun, *unfinished, *silent]), None)
 
 

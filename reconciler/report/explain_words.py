@@ -128,13 +128,21 @@ def _waiting(question: Question, found: Found, run: ExecutionView, evidence: Evi
         text = f"{why}; execution {run.id} waits for its turn: in its way is {run_words(other)}"
         return Answer(Verdict.UPCOMING, "waiting", text, f"`reconciler cancel {other.id}` would end that one")
     if question.now - run.due_at <= question.late_after:
-        text = f"{why}; execution {run.id} is claimed and about to start"
+        text = f"{why}; execution {run.id} is claimed and about to start{_sent(run)}"
         return Answer(Verdict.UPCOMING, "waiting", text)
     overdue = Overdue("NotStarted", found.slot, run.due_at, run.due_at + question.late_after, run.id)
     hint = (
         "a worker (`reconciler up` or `worker`) takes it; maxConcurrentRuns and maxParallel may hold it back"
     )
-    return Answer(Verdict.OVERDUE, "not-started", overdue.message(question.task), hint)
+    return Answer(Verdict.OVERDUE, "not-started", f"{overdue.message(question.task)}{_sent(run)}", hint)
+
+
+def _sent(run: ExecutionView) -> str:
+    """Of a run that waits: why a worker that takes it asks its host about it first."""
+    if not run.unacknowledged or run.start_sent_at is None:
+        return ""
+    sent = stamp(run.start_sent_at)
+    return f" (its start was sent at {sent}, and it counts as started until its host says otherwise)"
 
 
 def _ran(question: Question, found: Found, run: ExecutionView) -> Answer:

@@ -145,6 +145,7 @@ def execution_json(run: ExecutionView) -> Json:
         "archive": run.archive,
         "cancelRequestedAt": rfc3339(run.cancel_requested_at),
         "cancelRequestedBy": run.cancel_requested_by,
+        "startSentAt": rfc3339(run.start_sent_at),
     }
 
 

@@ -225,6 +225,7 @@ EXECUTION_VALUES = (
     Execution.truncated,
     cleaned(Execution.archive),
     Execution.count,
+    Execution.start_sent_at,
 )
 """What ``ExecutionReader`` takes, packed."""
 
@@ -283,7 +284,7 @@ class ExecutionReader:
         (
             id_, task_id, status, reason, exit_code, attempt, scheduled_for, due_at, started_at, finished_at,
             cancel_requested_by, generation, created_at, trigger, requested_by, cancel_requested_at,
-            revision_id, path, line, output_bytes, error_bytes, truncated, archive, count,
+            revision_id, path, line, output_bytes, error_bytes, truncated, archive, count, start_sent_at,
         ) = text.split(SEPARATOR)  # fmt: skip
         times = self._times
         return ExecutionView(
@@ -314,6 +315,7 @@ class ExecutionReader:
             truncated=truncated != "0",
             archive=archive or None,
             count=int(count),
+            start_sent_at=times[start_sent_at],
             created_at=times.known(created_at),
         )
 

@@ -96,9 +96,15 @@ def _end(outcome: Outcome) -> dict[str, Piece]:
         "error_sha256": _hash(err.sha256),
         "truncated": "1" if out.truncated or err.truncated else "0",
         "archive": None if outcome.archive is None else Words(outcome.archive),
+        "remark": None if (remark := _remark(outcome)) is None else Words(remark),
         "lease_owner": None,
         "lease_until": None,
     }
+
+
+def _remark(outcome: Outcome) -> str | None:
+    """The message for people where the run has an exit code of its own."""
+    return None if outcome.exit_code is None or not outcome.message else outcome.message[:1000]
 
 
 def _error_text(outcome: Outcome) -> str:

@@ -104,11 +104,10 @@ def executions_by_id(conn: Connection, ids: Sequence[int]) -> list[ExecutionView
 
 
 def read_output(conn: Connection, execution_id: int) -> OutputView:
-    """Both stored streams, whole (at most 1 MiB each)."""
-    row = conn.execute(
-        select(Execution.output, Execution.error).where(Execution.id == execution_id)
-    ).one_or_none()
-    return OutputView(None, None) if row is None else OutputView(row.output, row.error)
+    """Both stored streams, whole (at most 1 MiB each), and the remark."""
+    query = select(Execution.output, Execution.error, Execution.remark).where(Execution.id == execution_id)
+    row = conn.execute(query).one_or_none()
+    return OutputView(None, None) if row is None else OutputView(row.output, row.error, row.remark)
 
 
 def read_hashes(conn: Connection, execution_id: int) -> tuple[str | None, str | None]:

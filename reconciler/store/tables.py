@@ -212,6 +212,8 @@ class Execution(Base):
     truncated: ColumnClause[int] = column(SmallInteger, default=0)
     """1: the row holds less than the run wrote."""
     archive: ColumnClause[str | None] = optional(String(1000))
+    remark: ColumnClause[str | None] = optional(String(1000))
+    """What else is to be known of a run that has an exit code; of others it stands in front of ``error``."""
     count: ColumnClause[int] = column(BigInteger, default=1)
     """How many slots this row stands for: more than 1 only where very many were missed at once."""
     created_at: ColumnClause[datetime] = column(UtcDateTime)

@@ -119,7 +119,10 @@ class RunView:
 
 @value
 class ExecutionView(RunView):
-    """An execution without its output. ``commit`` is the whole hash of its revision, None without git."""
+    """An execution without its output. ``commit`` is the whole hash of its revision, None without git.
+
+    ``start_sent_at``: when a worker first took it; from then on its start may have reached its host.
+    """
 
     project: str
     trigger: str
@@ -134,14 +137,24 @@ class ExecutionView(RunView):
     truncated: bool
     archive: str | None
     count: int
+    start_sent_at: datetime | None
+
+    @property
+    def unacknowledged(self) -> bool:
+        """Its start may have reached its host, which has not said so: it counts as started."""
+        return self.state is State.WAITING and self.start_sent_at is not None
 
 
 @dataclass(frozen=True, slots=True)
 class OutputView:
-    """The two stored streams of an execution; None where nothing was recorded yet."""
+    """The two stored streams of an execution; None where nothing was recorded yet.
+
+    ``remark``: what else is to be known of it, in one sentence, where it has an exit code.
+    """
 
     output: str | None
     error: str | None
+    remark: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,9 +34,11 @@ def test_an_end_says_everything_and_lets_the_lease_go(world: World, ledger: Data
         stdout=CapturedStream(NASTY, 1234, SHA, truncated=True),
         stderr=CapturedStream("oh", 2, "b" * 64),
         archive="file:///a/1",
+        message="the disk was full" + "!" * 1000,
     )
     assert [item.retry_at for item in ledger.write([], [end])] == [None]
     row = world.fleet.row(1)
+    assert row["remark"] == "the disk was full" + "!" * 983
     assert (row["status"], row["reason"], row["exit_code"]) == (2, "exit-code", 3)
     assert (row["output"], row["error"]) == (NASTY, "oh")
     assert (row["output_bytes"], row["error_bytes"], row["truncated"]) == (1234, 2, 1)

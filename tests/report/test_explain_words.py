@@ -109,6 +109,13 @@ OVERLAP = run_view(TWO, status=3, id=50, created_at=TWO, finished_at=TWO)
             {"status": 0, "started_at": None, "trigger": "manual", "requested_by": "bob"},
             "execution 7, asked for by bob, which had not started",
         ),
+        (
+            {"status": 0, "started_at": None, "trigger": "manual", "start_sent_at": TWO - HOUR},
+            (
+                "execution 7, asked for by somebody, which had not started, though its start may have "
+                "reached its host"
+            ),
+        ),
         ({"finished_at": TWO - HOUR / 2}, "an earlier run, which is no longer in the ledger"),
         ({"created_at": TWO + HOUR, "status": 0}, "an earlier run, which is no longer in the ledger"),
     ],

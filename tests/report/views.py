@@ -74,6 +74,7 @@ def run_view(at: datetime, seconds: float | None = 3.25, **values: Any) -> Execu
         "truncated": False,
         "archive": None,
         "count": 1,
+        "start_sent_at": None,
         "created_at": at,
     }
     return ExecutionView(**{**given, **values})

@@ -110,6 +110,29 @@ def test_an_execution_shows_its_end_and_its_output(world: World, task: int, reco
     assert shape["author"] == "Ann Lee <ann@example.net>"
 
 
+def test_an_execution_says_what_was_not_kept_and_why(world: World, task: int, reconciler: Command) -> None:
+    remark = "its whole output is not in the archive: the archive /a cannot be written: no space is left"
+    lines = "".join(f"line {number}\n" for number in range(30))
+    run = world.run(task, NOW - HOUR, 1.5, output=lines, output_bytes=900_000, truncated=1, remark=remark)
+    out = reconciler("describe", "execution", str(run)).out
+    assert f"  remark      {remark}" in out
+    assert f"  what was kept, its head and its tail: reconciler logs {run}" in out
+    assert reconciler("describe", "execution", str(run), "-o", "json").json["remark"] == remark
+
+
+def test_a_start_that_may_have_arrived_counts_and_says_so(
+    world: World, task: int, reconciler: Command
+) -> None:
+    run = world.run(task, NOW - HOUR, status=0, started_at=None, finished_at=None, start_sent_at=NOW - HOUR)
+    out = reconciler("describe", "execution", str(run)).out
+    assert "  start sent  2026-03-01 11:00:00 UTC" in out
+    assert "; it counts as started until its host says otherwise" in out
+    shape = reconciler("describe", "execution", str(run), "-o", "json").json
+    assert (shape["startSentAt"], shape["startedAt"]) == ("2026-03-01T11:00:00.000000Z", None)
+    said = reconciler("explain", "backup", "--at", "2026-03-01T11:30:00Z").out
+    assert "its start was sent at 2026-03-01 11:00:00 UTC, and it counts as started until" in said
+
+
 def test_a_revision_shows_what_it_changed(world: World, reconciler: Command) -> None:
     changes: list[dict[str, Any]] = [
         {"action": "create", "kind": "Server", "name": "db-1", "server": None, "path": "s.yaml", "line": 2},

@@ -122,6 +122,7 @@ def test_get_executions_has_every_field(world: World, task: int, reconciler: Com
         "archive": None,
         "cancelRequestedAt": None,
         "cancelRequestedBy": None,
+        "startSentAt": None,
     }
     assert list(newest) == [*list(item)[:23], "revision", *list(item)[23:]]
     assert (newest["state"], newest["requestedBy"], newest["durationSeconds"]) == ("waiting", "bob", None)
