@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from reconciler.clock import Clock
 from reconciler.execute.control import Archive, Control, Stream
-from reconciler.execute.ending import Ending, EndingThread, run_ending
 from reconciler.execute.fault import Fault
-from reconciler.execute.folder import attach_script, begin_script, end_run_script, new_mark
+from reconciler.execute.folder import attach_script, begin_script, new_mark
 from reconciler.execute.host import Host, Shell
 from reconciler.execute.intake import Intakes
-from reconciler.execute.verdict import Found, Verdict, judge_found, noted, silent, start_failed
+from reconciler.execute.own_end import OwnEnd
+from reconciler.execute.telling import Start, Telling
+from reconciler.execute.verdict import Verdict, judge_found, noted, silent, start_failed
 from reconciler.model.execution import Job, Outcome, Reason, Status
 from reconciler.model.task import TaskSpec
 from reconciler.settings import OUTPUT_LIMIT
@@ -30,8 +31,6 @@ ANSWER_SECONDS = 30.0
 whose time is over may take to come back."""
 GOODBYE_SECONDS = 0.1
 """Patience with a shell that has said all: sshd counts it until it is gone."""
-SETTLE_SECONDS = 10.0
-"""How long the host may take to record an end that we have brought about and seen."""
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 10.0
 """Between two tries to reach the host again; they double."""
@@ -65,18 +64,12 @@ class DurableRun:
     """Whether the host said that our start is the run's."""
     _spec: TaskSpec = field(init=False)
     _intakes: Intakes = field(init=False)
-    _word: str | None = field(default=None, init=False)
-    _ends: set[Stream] = field(default_factory=set, init=False)
-    _found: Found | None = field(default=None, init=False)
-    _killed: list[str] = field(default_factory=list, init=False)
+    _told: Telling = field(init=False)
+    _end: OwnEnd = field(init=False)
     _known: bool = field(default=False, init=False)
     _started_at: datetime | None = field(default=None, init=False)
     _sent_at: datetime | None = field(default=None, init=False)
     _deadline: float = field(default=0.0, init=False)
-    _because: str = field(default="", init=False)
-    _ending: EndingThread | None = field(default=None, init=False)
-    _ended_at: float | None = field(default=None, init=False)
-    _end_again_at: float = field(default=0.0, init=False)
     _heard_at: float = field(default=float("-inf"), init=False)
     _pause: float = field(default=FIRST_PAUSE, init=False)
     _shell: Shell | None = field(default=None, init=False)
@@ -84,6 +77,9 @@ class DurableRun:
 
     def __post_init__(self) -> None:
         self._spec = self.job.spec
+        self._told = self._listener()
+        grace = float(self._spec.kill_grace)
+        self._end = OwnEnd(self.job, self.host, self.control, self.clock, grace, self._wake)
         self._intakes = Intakes(
             self.job, b"", self.secrets, self.control, self.archive, self._notice_line, self.withheld
         )
@@ -106,8 +102,8 @@ class DurableRun:
             now = self.clock.now()
             return Outcome(self.job.execution_id, Status.OPEN, Reason.LOST, now, self._started_at)
         finally:
-            if self._ending is not None and not self.control.released.is_set():
-                self._ending.join()
+            if not self.control.released.is_set():
+                self._end.join()
         started_at = self._started_at
         if verdict.reason is Reason.UNREACHABLE and self._sent_at is not None:
             # it counts as started until the host says otherwise
@@ -136,12 +132,10 @@ class DurableRun:
                     return silent(self._known, fault.message)
                 self._rest()
                 continue
-            if word == "ended" and self._found is not None:
-                return judge_found(self._found, self._spec, self._verified(self._found))
+            if word == "ended" and (found := self._told.found) is not None:
+                return judge_found(found, self._spec, self._end.verified(found))
             if word == "settled":
-                assert self._ending is not None
-                assert self._ending.result is not None
-                return noted(self._because, self._spec, self._ending.result)
+                return noted(self._end.because, self._spec, self._end.result)
             if word == "refused":
                 return start_failed(self._intakes.said())
             if word == "unclear":
@@ -183,9 +177,7 @@ class DurableRun:
         try:
             mark = new_mark(self.job)
             self._intakes.reopen(mark)
-            self._word = None
-            self._ends.clear()
-            self._killed.clear()
+            self._told = self._listener()
             if start:
                 self.starts += 1
                 self._sent_at = self._sent_at or self.clock.now()
@@ -210,12 +202,13 @@ class DurableRun:
             for stream, data in pieces:
                 self._heard_at = now
                 self._intakes.take(stream, data)
-            if len(self._ends) == 2:
+            if self._told.whole:
                 self._see_off(shell)
                 return "ended"
-            if self._word in ("unknown", "void", "unclear", "exists"):
-                return self._word
-            if start and self._word == "started":
+            word = self._told.word
+            if word in ("unknown", "void", "unclear", "exists"):
+                return word
+            if start and word == "started":
                 if go_at is None:
                     go_at = now + QUICK_SECONDS
                 elif now >= go_at:
@@ -224,12 +217,12 @@ class DurableRun:
             if shell.lost is not None:
                 return "broken"
             if shell.drained:
-                return self._word if self._word == "refused" else "closed"
-            if self._word is None and not start and now - begun > ANSWER_SECONDS:
+                return word if word == "refused" else "closed"
+            if word is None and not start and now - begun > ANSWER_SECONDS:
                 return "broken"
-            if not self._see_to_the_end(now):
+            if not self._end.see_to_it(now, self._deadline, self._known, self._given_up()):
                 return "broken"
-            if self._settled(now):
+            if self._end.settled(now, self._heard_at):
                 return "settled"
 
     def _see_off(self, shell: Shell) -> None:
@@ -243,14 +236,10 @@ class DurableRun:
         until = [now + 60.0]
         if go_at is not None:
             until.append(go_at)
-        if self._word is None and not start:
+        if self._told.word is None and not start:
             until.append(begun + ANSWER_SECONDS + 0.1)
-        if self._ending is None:
-            until.append(self._deadline)
-        elif self._ended_at is not None:
-            until.append(max(self._ended_at, self._heard_at) + SETTLE_SECONDS + 0.1)
-        elif self._ending.result is not None:
-            until.append(self._end_again_at)
+        if (at := self._end.next_look(self._deadline, self._heard_at)) is not None:
+            until.append(at)
         return max(0.0, min(until) - now)
 
     def _given_up(self) -> bool:
@@ -272,48 +261,33 @@ class DurableRun:
 
     # ---- what the host says
 
-    def _notice_line(self, stream: Stream, words: list[bytes]) -> None:
-        if not words or stream == "stderr":
-            if words[:1] == [b"end"]:
-                self._ends.add(stream)
-            return
-        word, *rest = (item.decode("ascii", "replace") for item in words)
-        self._word = word
-        if word == "started":
-            self.answered = True
-            self._begun(0.0)
-        elif word == "attached" and len(rest) >= 4:
-            self._attached(rest[0], rest[1], rest[2], rest[3], " ".join(rest[4:]))
-        elif word == "killed" and len(rest) >= 2:
-            self._killed.append(f"{' '.join(rest[1:])[:32]} ({rest[0]})")
-        elif word == "ended" and len(rest) >= 3:
-            self._ends.add(stream)
-            if rest[0] == "out":
-                # nothing was printed to the other stream, which has no line of its own then
-                self._ends.add("stderr")
-            self._found = Found(
-                exit_code=int(rest[1]) if rest[1].isdigit() else None,
-                rebooted=rest[1] == "rebooted",
-                full=rest[2] == "full",
-                why=" ".join(rest[3:]),
-                killed=tuple(self._killed),
-            )
+    def _listener(self) -> Telling:
+        """For the lines of a new shell."""
+        return Telling(self._answered, self._attached)
 
-    def _attached(self, age: str, timeout: str, grace: str, codes: str, why: str) -> None:
+    def _notice_line(self, stream: Stream, words: list[bytes]) -> None:
+        self._told.line(stream, words)
+
+    def _answered(self) -> None:
+        self.answered = True
+        self._begun(0.0)
+
+    def _attached(self, start: Start) -> None:
         """What it was started with holds, whatever the task says by now."""
         self._spec = self._spec.model_copy(
             update={
-                "timeout": int(timeout),
-                "kill_grace": int(grace),
-                "success_exit_codes": tuple(map(int, codes.split(","))),
+                "timeout": start.timeout,
+                "kill_grace": start.grace,
+                "success_exit_codes": start.codes,
             }
         )
-        if age != "-":
-            self._begun(max(0.0, float(age)))
+        self._end.grace = float(start.grace)
+        if start.age is not None:
+            self._begun(start.age)
         self._known = True
-        if why and not self._because:
+        if start.why and not self._end.because:
             # somebody began to end it; if it is still there, we go on with that
-            self._because = why
+            self._end.because = start.why
 
     def _begun(self, age: float) -> None:
         self._known = True
@@ -322,75 +296,6 @@ class DurableRun:
         if self._started_at is None:
             self._started_at = self.clock.now() - timedelta(seconds=age)
             self.control.started(self._started_at)
-
-    # ---- the end that we bring about
-
-    def _see_to_the_end(self, now: float) -> bool:
-        """Begin to end the run if its time is over or someone wants it; try again where that failed.
-
-        False: its time is over and the host does not let us.
-        """
-        if self._ending is not None and not self._failed(self._ending, now):
-            return True
-        if not self._because:
-            if self.control.cancelled.is_set():
-                cancellation = self.control.cancellation
-                self._because = f"cancelled {'' if cancellation is None else cancellation.why}"
-            elif now >= self._deadline:
-                self._because = "timed-out"
-            else:
-                return True
-        if not self._known:
-            # no run yet: what is to be ended must first have begun
-            return now < self._deadline
-        if self._ending is not None and self._given_up():
-            return False
-        if now >= self._end_again_at:
-            assert self._shell is not None
-            self._end_again_at = now + LONGEST_PAUSE
-            self._ending = EndingThread(self._end, self._wake)
-        return True
-
-    def _failed(self, ending: EndingThread, now: float) -> bool:
-        if ending.result is None:
-            return False
-        if ending.result.fault is not None:
-            return True
-        if self._ended_at is None:
-            self._ended_at = now
-        return False
-
-    def _end(self) -> Ending:
-        mark = new_mark(self.job)
-        grace = float(self._spec.kill_grace)
-        cancellation = self.control.cancellation
-        if cancellation is not None and cancellation.grace is not None:
-            grace = min(grace, cancellation.grace)
-        script = end_run_script(self.job, mark, self._because, grace)
-        return run_ending(self.job, self.host, script, mark, grace, self.clock, threading.Event())
-
-    def _settled(self, now: float) -> bool:
-        """Whether we have ended the run, though that is not recorded there: something resists."""
-        if self._ending is None or self._ended_at is None:
-            return False
-        result = self._ending.result
-        assert result is not None
-        return bool(result.left) or now - max(self._ended_at, self._heard_at) > SETTLE_SECONDS
-
-    def _verified(self, found: Found) -> Ending | None:
-        """What came of ending it, if anybody did, after a look that nothing of it is left."""
-        if self._ending is None:
-            if not found.why:
-                return None
-            # its owner began that and is gone
-            ending = self._end()
-        else:
-            self._ending.join()
-            ending = self._ending.result or Ending()
-        if ending.fault is not None:
-            return None
-        killed = (*found.killed, *(item for item in ending.killed if item not in found.killed))
-        return replace(ending, killed=killed, count=max(1, ending.count))
 
     # ---- verdicts that are not the host's
 
