@@ -56,16 +56,22 @@ class Telling:
             self.on_attached(_start(rest[0], rest[1], rest[2], rest[3], " ".join(rest[4:])))
         elif word == "killed" and len(rest) >= 2:
             self._killed.append(f"{' '.join(rest[1:])[:32]} ({rest[0]})")
-        elif word == "ended" and len(rest) >= 3:
-            self._ended(rest[0], rest[1], rest[2], " ".join(rest[3:]))
+        elif word == "ended" and len(rest) >= 4:
+            self._ended(rest[0], rest[1], rest[2], rest[3], " ".join(rest[4:]))
 
-    def _ended(self, streams: str, code: str, flag: str, why: str) -> None:
+    def _ended(self, streams: str, code: str, flag: str, ago: str, why: str) -> None:
         self._ends.add("stdout")
         if streams == "out":
             # nothing was printed to the other one, which has no line of its own then
             self._ends.add("stderr")
-        number = int(code) if code.isdigit() else None
-        self.found = Found(number, code == "rebooted", flag == "full", why, tuple(self._killed))
+        self.found = Found(
+            exit_code=int(code) if code.isdigit() else None,
+            rebooted=code == "rebooted",
+            full=flag == "full",
+            ago=int(ago) if ago.isdigit() else 0,
+            why=why,
+            killed=tuple(self._killed),
+        )
 
 
 def _start(age: str, timeout: str, grace: str, codes: str, why: str) -> Start:

@@ -10,6 +10,8 @@ from reconciler.model.execution import Reason, Status
 from reconciler.model.quantity import format_duration
 from reconciler.model.task import TaskSpec
 
+LATE_SECONDS = 5
+"""An end that was found out so much later is told with that: the duration in the ledger is too long by it."""
 SHOWN = 8
 """Processes named in a message; the rest are counted."""
 
@@ -61,6 +63,8 @@ class Found:
     rebooted: bool = False
     full: bool = False
     """The folder's disk had no room when the command ended."""
+    ago: int = 0
+    """Seconds since its end, when somebody asked again."""
     why: str = ""
     """Why somebody was ending it: ``timed-out``, or ``cancelled`` and by whom."""
     killed: tuple[str, ...] = ()
@@ -84,10 +88,14 @@ def judge_found(found: Found, spec: TaskSpec, ending: Ending | None = None) -> V
             "(as the end of a login session, a container or a lack of memory does)"
         )
         return Verdict(Status.FAILED, Reason.LOST, message=message)
-    full = FULL if found.full else None
+    told = [FULL] if found.full else []
+    if found.ago >= LATE_SECONDS:
+        # when it ended is recorded by our clock: whoever waits for it goes by that
+        told.append(f"it had ended on its host {format_duration(found.ago)} before that was found out")
+    remark = "; ".join(told) or None
     if found.exit_code in spec.success_exit_codes:
-        return Verdict(Status.SUCCESS, Reason.COMPLETED, found.exit_code, full)
-    return Verdict(Status.FAILED, Reason.EXIT_CODE, found.exit_code, full)
+        return Verdict(Status.SUCCESS, Reason.COMPLETED, found.exit_code, remark)
+    return Verdict(Status.FAILED, Reason.EXIT_CODE, found.exit_code, remark)
 
 
 def noted(why: str, spec: TaskSpec, ending: Ending) -> Verdict:

@@ -262,6 +262,18 @@ def test_another_boot_is_a_rebooted_host_and_a_recorded_end_stays_one(here: Plac
     assert here.run(job).exit_code == 143
 
 
+def test_an_end_that_is_found_out_late_says_so(place: Place) -> None:
+    job, _ = begun(place, "sleep 0.5; exit 3")
+    end = place.folder(job) / "exit"
+    eventually(lambda: end.read_text().startswith("E3E"))
+    os.utime(end, (time.time() - 180, time.time() - 180))
+    outcome = place.run(job)
+    assert outcome.exit_code == 3
+    assert (outcome.message or "").startswith("it had ended on its host 3m")
+    os.utime(end)
+    assert place.run(job).message is None
+
+
 def test_a_folder_that_is_gone_is_lost_and_never_started_again(here: Place) -> None:
     job = replace(job_of("echo ran"), started_at=CLOCK.now(), start_sent=True)
     outcome = here.run(job)

@@ -32,6 +32,9 @@ fi
 r_noted
 r_say "attached $r_age $r_spec $r_why"
 printf '%s\n' "$r_mark" >&4
+# how long nobody knew of its end
+r_ago=0
+if r_ended && r_then=$(date -r "$r_run/exit" +%s); then r_ago=$(($(date +%s) - r_then)); fi
 # of a command that became another account's, only ours may be seen
 r_watch=
 if r_lives "$r_pid" "$r_start"; then
@@ -60,5 +63,5 @@ done
 r_noted
 while read -r r_line; do r_say "killed $r_line"; done <"$r_run/killed"
 printf '%send\n' "$r_mark" >&4
-r_say "ended both $r_word $r_why"
+r_say "ended both $r_word $r_ago $r_why"
 exit 0

@@ -46,4 +46,4 @@ if [ -n "$r_why" ]; then
     while read -r r_line; do printf '%skilled %s\n' "$r_mark" "$r_line" >&3; done <"$r_run/killed"
 fi
 [ "$r_both" = out ] || printf '%send\n' "$r_mark" >&4
-printf '%sended %s %s %s %s\n' "$r_mark" "$r_both" "$r_code" "$r_flag" "$r_why" >&3
+printf '%sended %s %s %s 0 %s\n' "$r_mark" "$r_both" "$r_code" "$r_flag" "$r_why" >&3
