@@ -61,7 +61,10 @@ def _loc(value: Mapping[str, Any], problem: Mapping[str, Any]) -> Loc | None:
     loc: Loc = tuple(problem["field"].split("."))
     metadata, spec = value.get("metadata"), value.get("spec")
     name = metadata.get("name") if isinstance(metadata, Mapping) else None
-    if not isinstance(name, str) or repr(unicodedata.normalize("NFC", name)) not in problem["message"]:
+    if not isinstance(name, str):
+        return None
+    quoted = repr(unicodedata.normalize("NFC", name))
+    if quoted not in problem["message"] and f"{quoted[:-1]}@" not in problem["message"]:
         return None
     servers = spec.get("servers") if isinstance(spec, Mapping) else None
     if loc == ("spec", "server") and isinstance(servers, list):

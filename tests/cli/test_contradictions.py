@@ -64,6 +64,22 @@ def test_a_contradiction_stands_at_its_value(
     assert (problem["path"], problem["field"], marked(tree, problem)) == ("deep/x.yaml", field, value)
 
 
+def test_a_rename_onto_a_deleted_tasks_name_stands_at_formerly(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its message calls the task by its whole address."""
+    head = [project("prune: true", "mine"), server("local")]
+    here = "server: local\ncommand: x"
+    for tasks in ([task(here, "old"), task(here, "it's")], [task(here, "old")]):
+        write_tree(tmp_path / "mine", {"x.yaml": documents([*head, *tasks])})
+        assert main(["apply", "mine", "--yes"]) == 0
+    renamed = task(here, "it's").replace("name: it's", "name: it's, formerly: old")
+    tree = write_tree(tmp_path / "mine", {"x.yaml": documents([*head, renamed])})
+    (problem,) = refused(capsys, "plan", "mine")
+    assert problem["code"] == "name-held-by-deleted"
+    assert (problem["field"], marked(tree, problem)) == ("metadata.formerly", "old")
+
+
 def test_what_left_the_tree_has_the_line_it_had(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_tree(tmp_path / "fleet", {"all.yaml": documents([project("prune: true", "fleet"), server("free")])})
     (problem,) = refused(capsys, "plan", "fleet")
