@@ -88,7 +88,7 @@ def _word(text: str) -> str:
     if text.startswith("-"):
         raise ValueError("it must not begin with '-': it would be taken for an option")
     if any(character.isspace() for character in text):
-        raise ValueError("it must not contain spaces: remove them")
+        raise ValueError("it must not contain spaces: write one word")
     return _clean(text)
 
 
