@@ -45,5 +45,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     if args.output == "json":
         console.print_json(explanation_json(found))
     else:
-        print_lines(console, explanation_text(found, painter(console)))
+        # whoever reads it by a program has each sentence on one line
+        columns = console.width if console.out.isatty() else None
+        print_lines(console, explanation_text(found, painter(console), columns))
     return 0

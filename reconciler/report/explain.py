@@ -14,7 +14,7 @@ from reconciler.model.execution import Reason, Status
 from reconciler.model.instant import rfc3339
 from reconciler.model.project import History, kept_history
 from reconciler.report.build import overrides_of
-from reconciler.report.explain_phrases import Evidence
+from reconciler.report.explain_phrases import Evidence, covering, pause_words
 from reconciler.report.explain_rules import (
     Found,
     Question,
@@ -107,7 +107,7 @@ def explain(
         note=note_at(question, slot),
         fires=_fires(conn, question),
         recorded=frozenset(run.scheduled_for for run in (*question.before, *question.after)),
-        next_forbidden=_forbidden(question, following),
+        next_forbidden=_forbidden(conn, question, following),
     )
 
 
@@ -151,10 +151,16 @@ def _question(
     )
 
 
-def _forbidden(question: Question, slot: datetime | None) -> str | None:
+def _forbidden(conn: Connection, question: Question, slot: datetime | None) -> str | None:
+    """The calendar or the suspension that keeps a slot to come from running."""
     if slot is None or question.timing is None or slot <= question.now:
         return None
-    return forbidden_words(question, slot + question.timing.jitter)
+    due_at = slot + question.timing.jitter
+    words = forbidden_words(question, due_at)
+    if words is not None:
+        return words
+    pause = covering(overrides_of(conn, question.task, due_at), due_at)
+    return None if pause is None else pause_words(pause)
 
 
 def _evidence(conn: Connection, question: Question, found: Found | None) -> Evidence:

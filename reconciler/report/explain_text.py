@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator
 from datetime import datetime, tzinfo
 
@@ -23,8 +24,8 @@ _STYLES = {
 }
 
 
-def explanation_text(found: Explanation, paint: Paint = plain) -> Iterator[str]:
-    """The lines of an answer."""
+def explanation_text(found: Explanation, paint: Paint = plain, columns: int | None = None) -> Iterator[str]:
+    """The lines of an answer; its sentences broken at so many columns, None: not at all."""
     task, said = found.task, found.answer
     last = found.execution
     style = Style.BAD if last is not None and last.status == 2 else _STYLES[said.verdict]
@@ -35,9 +36,9 @@ def explanation_text(found: Explanation, paint: Paint = plain) -> Iterator[str]:
         + paint(printable(word), style)
     )
     yield ""
-    yield f"  {printable(_sentence(said.message, _names(found)))}"
+    yield from _prose(_sentence(said.message, _names(found)), columns)
     if said.hint is not None:
-        yield f"  {printable(_sentence(said.hint))}"
+        yield from _prose(_sentence(said.hint), columns)
     if found.note is not None:
         yield paint(f"  {NOTES[found.note].capitalize()} ({found.note}).", Style.WARN)
     if len(found.runs) > 1:
@@ -50,6 +51,21 @@ def explanation_text(found: Explanation, paint: Paint = plain) -> Iterator[str]:
     if found.next_forbidden is not None:
         yield paint(f"  {'':<13}  does not run: {printable(found.next_forbidden)}", Style.WARN)
     yield from _coming(found, paint)
+
+
+def _prose(text: str, columns: int | None) -> list[str]:
+    """A sentence, in lines of at most so many columns as far as its words allow."""
+    if columns is None:
+        return [f"  {printable(text)}"]
+    indent = "  "
+    return textwrap.wrap(
+        printable(text),
+        columns,
+        initial_indent=indent,
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def _names(found: Explanation) -> tuple[str, ...]:

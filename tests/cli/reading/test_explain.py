@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from reconciler.report.explain_text import _prose
 from reconciler.store.tables import Task
 from tests.cli.reading.conftest import Command, on_each_database
 from tests.report.world import NOW, World
@@ -69,6 +70,32 @@ def test_the_text_answers_like_a_person(world: World, task: int, reconciler: Com
     lines, expected = out.splitlines(), SKIPPED.splitlines()
     assert lines[: len(expected) - 2] == expected[:-2]
     assert lines[-5].split("  ")[1:3] == ["Mon 2026-03-02 02:00 CET Europe/Berlin", "2026-03-02 01:00:00 UTC"]
+
+
+def test_the_next_slot_is_not_promised_while_a_suspension_covers_it(
+    world: World, task: int, reconciler: Command
+) -> None:
+    world.run(task, NIGHT)
+    world.suspend(
+        project="shop", since=NOW - HOUR, until=NOW + 48 * HOUR, by="ann@laptop", reason="migration"
+    )
+    why = (
+        "suspended with its project by ann@laptop from 2026-03-01 11:00:00 UTC until 2026-03-03 12:00:00 UTC:"
+        " migration"
+    )
+    assert reconciler("explain", "backup", "-o", "json").json["nextSlotForbidden"] == why
+    assert f"does not run: {why}" in reconciler("explain", "backup").out
+    after = reconciler("explain", "backup", "--at", "2026-03-04T00:00:00Z", "-o", "json").json
+    assert after["nextSlotForbidden"] is None
+
+
+def test_sentences_fit_the_terminal() -> None:
+    assert _prose("The slot was skipped, because it overlaps.", None) == [
+        "  The slot was skipped, because it overlaps."
+    ]
+    assert _prose("The slot was skipped, because it overlaps.", 20) == [
+        "  The slot was", "  skipped, because", "  it overlaps.",
+    ]  # fmt: skip
 
 
 def test_the_night_that_has_no_two_o_clock(world: World, task: int, reconciler: Command) -> None:
