@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
 from reconciler.model.execution import Reason, State
+from reconciler.model.value import value
 
 log = logging.getLogger("reconciler.controller")
 
@@ -23,7 +23,7 @@ class EventKind(StrEnum):
     RETRYING = "retrying"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Event:
     """One thing that happened. ``at``: when; of ``retrying``: when the next attempt is due.
 

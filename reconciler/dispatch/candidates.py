@@ -10,6 +10,7 @@ from reconciler.model.enums import Concurrency
 from reconciler.model.execution import Hop, Reason, Status, Trigger
 from reconciler.model.server import ServerSpec
 from reconciler.model.task import TaskSpec
+from reconciler.model.value import value
 from reconciler.schedule.concurrency import OpenSlot, OpenState, goes_first, has_room, may_start
 from reconciler.store import claims, server_rows, takes
 from reconciler.store.engine import Connection
@@ -17,7 +18,7 @@ from reconciler.store.specs import SpecSpoilt, whole_task_spec
 from reconciler.store.takes import WaitingRow
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Candidate:
     """A waiting execution that may be taken, and everything its job needs."""
 

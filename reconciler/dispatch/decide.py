@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from reconciler.model.execution import Reason, Trigger
 from reconciler.model.task import TaskSpec
+from reconciler.model.value import value
 from reconciler.model.zone import zone
 from reconciler.schedule.concurrency import OpenSlot, admit_all
 from reconciler.schedule.expression import parse
@@ -18,7 +18,7 @@ from reconciler.schedule.stable import jitter_offset
 _TICK = timedelta(microseconds=1)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class SlotRow:
     """A row for the ledger. ``reason`` None: it waits to be taken; else it is skipped for that reason.
 
@@ -33,7 +33,7 @@ class SlotRow:
     note: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class TaskClaim:
     """Everything one due task becomes. ``supersede`` and ``cancel`` are ids of its earlier executions."""
 

@@ -8,7 +8,6 @@ and about all dependents now and then.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import partial
 
 from reconciler.clock import Clock
@@ -16,6 +15,7 @@ from reconciler.dispatch.decide import why_suspended
 from reconciler.dispatch.scheduler import REPLACED_BY
 from reconciler.model.execution import Reason, Trigger
 from reconciler.model.task import TaskSpec
+from reconciler.model.value import value
 from reconciler.schedule.concurrency import Admission, admit
 from reconciler.schedule.dependency import dependency_slot, successes_count_from
 from reconciler.schedule.forbidden import forbidden_by
@@ -32,7 +32,7 @@ KNOWN_SECONDS = 5.0
 """How long what was read of the dependents is believed at most, also when nothing seems to have changed."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Success:
     """A task that succeeded on a server."""
 

@@ -12,6 +12,7 @@ from reconciler.dispatch.candidates import Candidate, Caution, Dead, Room, candi
 from reconciler.dispatch.leases import local_workers
 from reconciler.model.enums import Connection as Reach
 from reconciler.model.execution import Hop, Job, Trigger
+from reconciler.model.value import value
 from reconciler.store import held, takes
 from reconciler.store.engine import Connection, Database
 from reconciler.store.takes import WaitingRow
@@ -24,7 +25,7 @@ _LARGEST_PAGE = 256
 then it gives way, for it holds the lock of all takers."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Taken:
     """One execution that this process now holds the lease of."""
 

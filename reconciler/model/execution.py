@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from enum import IntEnum, StrEnum
 from typing import TYPE_CHECKING
+
+from reconciler.model.value import value
 
 if TYPE_CHECKING:  # who only reads what became of runs needs no models of manifests
     from reconciler.model.server import ServerSpec
@@ -81,7 +83,7 @@ def state_of(status: int, started: bool) -> State:
     return _ENDED[status]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class CapturedStream:
     """One stream of a finished run, as it is stored.
 
@@ -95,7 +97,7 @@ class CapturedStream:
     truncated: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Outcome:
     """How an execution ended: a verdict that is recorded once and never argued with.
 
@@ -122,7 +124,7 @@ class Outcome:
         return self.reason not in (Reason.UNREACHABLE, Reason.LOST)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Hop:
     """A server as an executor reaches it: its name and its spec."""
 
@@ -130,7 +132,7 @@ class Hop:
     spec: ServerSpec
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Job:
     """One claimed execution, complete: an executor needs nothing else but secrets and a clock.
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 
 from reconciler.model.execution import Job, Outcome
+from reconciler.model.value import value
 
 _ROW_BYTES = 600
 """Of a row without its output: numbers, times, hashes and the statement's own words around them."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Started:
     """The host acknowledged a start at ``at``."""
 
@@ -19,7 +19,7 @@ class Started:
     at: datetime
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Ended:
     """A run ended. ``owner``: of an end that waited in a spool, whose lease the run had then; an end that
     proves nothing counts only while the row is still theirs.
@@ -39,7 +39,7 @@ def key_of(record: Record) -> tuple[int, bool]:
     return record.job.execution_id, isinstance(record, Ended)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Recorded:
     """An end that is in the database. ``retry_at``: when its slot's next attempt is due, if any. ``void``: it
     was left out, because the run is somebody else's by now. ``refused``: it stands for one that the database

@@ -9,6 +9,7 @@ from enum import StrEnum
 
 from reconciler.model.enums import CatchUp, Concurrency
 from reconciler.model.execution import Reason, Trigger
+from reconciler.model.value import value
 from reconciler.schedule.policy import Slot
 
 
@@ -23,7 +24,7 @@ class OpenState(StrEnum):
     """Ended ``unreachable`` after its start, and the host has not answered since: it may still run."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class OpenSlot:
     """An unfinished slot of the task: its newest attempt's row."""
 
@@ -75,7 +76,7 @@ def admit(
     )
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Admissions:
     """What becomes of the runs of one claim: ``skips`` stands beside them, the ids are of older rows."""
 

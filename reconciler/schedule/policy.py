@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 
 from reconciler.model.enums import CatchUp, Dst
 from reconciler.model.execution import Reason, Trigger
+from reconciler.model.value import value
 from reconciler.schedule.base import Schedule
 
 ROW_CAP = 100
@@ -26,7 +27,7 @@ RUN_LIMIT = 1000
 _TICK = timedelta(microseconds=1)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Slot:
     """A slot that is to run: nominal instant, due instant (slot + jitter) and what made it run."""
 
@@ -35,7 +36,7 @@ class Slot:
     trigger: Trigger
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class SkippedSlot:
     """A slot that is only recorded. ``count`` > 1: this row stands for so many slots, itself the oldest."""
 
@@ -53,7 +54,7 @@ class NextSlot:
     next_run: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class SlotDecisions:
     """What a claim writes: runs (oldest first), skipped rows (oldest first), and the task's new next slot.
 

@@ -18,6 +18,7 @@ from sqlalchemy.exc import IntegrityError
 from reconciler.model.condition import ConditionStatus, ConditionType
 from reconciler.model.enums import Kind
 from reconciler.model.execution import Reason, Status, Trigger
+from reconciler.model.value import value
 from reconciler.schedule.concurrency import OpenSlot, OpenState
 from reconciler.schedule.policy import Suspension
 from reconciler.store import wire
@@ -30,7 +31,7 @@ OPEN_INDEX = "FORCE INDEX (ix_task_executions_status_task_id)"
 """Without the hints a server that thinks a table small sorts all that is due, and so locks all of it."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class DueTask:
     """A task's row, locked by this transaction. ``spec`` is the column's raw text, which may be spoilt."""
 
@@ -49,7 +50,7 @@ class DueTask:
     line: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class NewExecution:
     """A ledger row to insert: waiting, or skipped where ``reason`` is given; ``note`` says more."""
 

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from contextlib import suppress
-from dataclasses import dataclass
 
 from sqlalchemy import Connection, Text, select, type_coerce
 
 from reconciler.model.server import ServerSpec
+from reconciler.model.value import value
 from reconciler.store.specs import SpecSpoilt, whole_server_spec
 from reconciler.store.tables import Server
 
 _SERVER = Server.__table__.c
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ServerColumns:
     """What makes a server's spec, as stored; ``rest`` is the text of the column ``spec``."""
 

@@ -28,6 +28,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError
 
 from reconciler.model.execution import Reason, Status, Trigger
+from reconciler.model.value import value
 from reconciler.store import wire
 from reconciler.store.bulk import chunks, number_list, sql_time
 from reconciler.store.claims import DUE_INDEX, OPEN_INDEX
@@ -46,7 +47,7 @@ _TASK = Task.__table__.c
 _SERVER = Server.__table__.c
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class TaskColumns:
     """What makes a task's spec, as stored; ``rest`` is the text of the column ``spec``."""
 
@@ -57,7 +58,7 @@ class TaskColumns:
     rest: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class WaitingRow:
     """An execution that waits, with all that running it needs.
 
