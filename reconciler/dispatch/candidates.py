@@ -126,13 +126,22 @@ def learn(connection: Connection, room: Room, candidates: Sequence[Candidate]) -
     servers = {candidate.row.server_id for candidate in candidates} - room.servers.keys()
     if servers:
         room.servers.update(dict.fromkeys(servers, 0) | takes.running_on(connection, servers))
-    tasks = {candidate.row.task_id for candidate in candidates if candidate.in_line} - room.slots.keys()
-    if tasks:
-        empty: dict[int, list[OpenSlot]] = {task: [] for task in tasks}
-        room.slots.update(empty | claims.open_slots(connection, sorted(tasks)))
+    line = [item for item in candidates if item.row.task_id not in room.slots and item.in_line]
+    if line:
+        alone = {item.row.task_id: item.slot for item in line if _only_waits(item.row)}
+        others = {item.row.task_id for item in line} - alone.keys()
+        empty: dict[int, list[OpenSlot]] = {task: [] for task in others}
+        room.slots.update(empty | claims.open_slots(connection, sorted(others), alone))
     groups = {item.group for item in candidates if item.spec.max_parallel} - room.groups.keys()
     if groups:
         room.groups.update(dict.fromkeys(groups, 0) | takes.running_of(connection, groups))
+
+
+def _only_waits(row: WaitingRow) -> bool:
+    """Whether the row says all that ``open_slots`` would say of its task: that of a retry does not tell what
+    made its slot's first attempt.
+    """
+    return row.alone and row.attempt == 1 and not row.begun
 
 
 def candidates_of(connection: Connection, rows: Sequence[WaitingRow]) -> tuple[list[Candidate], list[Dead]]:

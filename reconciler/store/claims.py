@@ -113,8 +113,17 @@ _OPEN = (
             "taken"
         ),
     )
-    .where(_ROW.status == Status.OPEN, _ROW.task_id.in_(bindparam("tasks", expanding=True)))
+    .where(
+        _ROW.status == Status.OPEN,
+        _ROW.task_id.in_(bindparam("tasks", expanding=True, literal_execute=True)),
+    )
     .with_hint(Execution, OPEN_INDEX, "mysql")
+)
+
+
+_SERVER = Server.__table__.c
+_NAMES = select(wire.as_one(_SERVER.id, _SERVER.name)).where(
+    _SERVER.id.in_(bindparam("servers", expanding=True, literal_execute=True))
 )
 
 
@@ -146,21 +155,23 @@ def due_times(connection: Connection) -> list[tuple[int, datetime]]:
 
 def server_names(connection: Connection, ids: Iterable[int]) -> dict[int, str]:
     """The names of these servers, read without locks (applies hold them for a while)."""
-    server = Server.__table__.c
-    found = connection.execute(select(server.id, server.name).where(server.id.in_(sorted(set(ids)))))
-    return {row.id: row.name for row in found}
+    found = connection.execute(_NAMES, {"servers": sorted(set(ids))}).scalars()
+    return dict(wire.rows(found.all()))
 
 
-def open_slots(connection: Connection, task_ids: Sequence[int]) -> dict[int, list[OpenSlot]]:
+def open_slots(
+    connection: Connection, task_ids: Sequence[int], alone: Mapping[int, OpenSlot] | None = None
+) -> dict[int, list[OpenSlot]]:
     """The unfinished slots of these tasks, by task, oldest first.
 
     A row that somebody has taken counts as running: it may start at any moment. One that ended
-    ``unreachable`` after its start counts as long as its host has not answered since.
+    ``unreachable`` after its start counts as long as its host has not answered since. ``alone``: further
+    tasks (ids), and the only row of each that has not ended, as it was just read.
     """
-    slots: dict[int, list[OpenSlot]] = {}
-    rows = connection.execute(_OPEN, {"tasks": task_ids}).mappings().all()
+    slots = {task_id: [slot] for task_id, slot in alone.items()} if alone else {}
+    rows = connection.execute(_OPEN, {"tasks": task_ids}).mappings().all() if task_ids else []
     origins = _first_triggers(connection, [row for row in rows if row["attempt"] > 1])
-    unknown = _unknown(connection, task_ids)
+    unknown = _unknown(connection, [*task_ids, *slots])
     for row in sorted([*rows, *unknown], key=lambda row: (row["scheduled_for"], row["id"])):
         trigger = origins.get((row["task_id"], row["scheduled_for"]), row["trigger"])
         state = OpenState.RUNNING if row.get("taken") else OpenState.WAITING
@@ -168,6 +179,8 @@ def open_slots(connection: Connection, task_ids: Sequence[int]) -> dict[int, lis
             state = OpenState.UNKNOWN
         slot = OpenSlot(row["id"], row["scheduled_for"], state, Trigger(trigger))
         slots.setdefault(row["task_id"], []).append(slot)
+    for task_id in {row["task_id"] for row in unknown}:
+        slots[task_id].sort(key=lambda slot: (slot.scheduled_for, slot.execution_id))
     return slots
 
 

@@ -9,12 +9,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, and_, or_, select
+from sqlalchemy import Connection, and_, bindparam, or_, select
 
 from reconciler.model.execution import Outcome, Reason, Status
+from reconciler.store import wire
 from reconciler.store.bulk import Piece, Times, Words, sql_time, update_by_id
 from reconciler.store.tables import Execution, Server, Task
 from reconciler.store.task_rows import ORIGIN
+from reconciler.store.wire import Moments
 
 _ROW = Execution.__table__.c
 _TASK = Task.__table__.c
@@ -192,21 +194,25 @@ def touch_last_runs(connection: Connection, last_runs: Mapping[int, datetime]) -
     """Move ``last_run`` of tasks forward; the ids of rows that others hold now, and that are still to
     be done.
     """
-    found = connection.execute(
-        select(_TASK.id, _TASK.last_run)
-        .where(_TASK.id.in_(sorted(last_runs)))
-        .order_by(_TASK.id)
-        .with_for_update(skip_locked=True)
-    ).all()
-    time = Times()
+    texts = connection.execute(_LAST_RUNS, {"tasks": sorted(last_runs)}).scalars().all()
+    times, time = Moments(), Times()
+    found: dict[int, datetime | None] = {task_id: times[text] for task_id, text in wire.rows(texts)}
     rows = {
-        row.id: {"last_run": time(last_runs[row.id])}
-        for row in found
-        if row.last_run is None or row.last_run < last_runs[row.id]
+        task_id: {"last_run": time(last_runs[task_id])}
+        for task_id, known in found.items()
+        if known is None or known < last_runs[task_id]
     }
     if rows:
         update_by_id(connection, "tasks", rows)
-    return last_runs.keys() - {row.id for row in found}
+    return last_runs.keys() - found.keys()
+
+
+_LAST_RUNS = (
+    select(wire.as_one(_TASK.id, _TASK.last_run))
+    .where(_TASK.id.in_(bindparam("tasks", expanding=True, literal_execute=True)))
+    .order_by(_TASK.id)
+    .with_for_update(skip_locked=True)
+)
 
 
 def packet_bytes(connection: Connection) -> int:

@@ -19,6 +19,7 @@ from sqlalchemy import (
     Text,
     and_,
     bindparam,
+    case,
     func,
     or_,
     select,
@@ -64,6 +65,7 @@ class WaitingRow:
 
     ``manual``: a person asked for its slot, retries included. ``task_live``, ``server_live``: not deleted.
     ``start_sent``, ``started_at``: what an earlier owner did about it. ``commit``: that of its task's spec.
+    ``alone``: no other execution of its task is unfinished.
     """
 
     id: int
@@ -84,6 +86,7 @@ class WaitingRow:
     start_sent: bool = False
     started_at: datetime | None = None
     commit: str | None = None
+    alone: bool = False
 
     @property
     def begun(self) -> bool:
@@ -167,6 +170,17 @@ _DUE_AND_WAITING = and_(
 _ANY = select(_ROW.id).with_hint(Execution, WAITING_INDEX, "mysql").where(_DUE_AND_WAITING).limit(1)
 
 
+def _other_of(task_id: ColumnElement[int], execution_id: ColumnElement[int]) -> ColumnElement[bool]:
+    """Whether another execution of the task is unfinished: a step in an index for each row, where reading the
+    unfinished of all tasks of a page would bring as many rows again.
+    """
+    other = Execution.__table__.alias("o")
+    same = select(other.c.id).with_hint(other, OPEN_INDEX, "mysql")
+    return same.where(
+        other.c.status == Status.OPEN, other.c.task_id == task_id, other.c.id != execution_id
+    ).exists()
+
+
 def _page(condition: ColumnElement[bool], index: str = WAITING_INDEX) -> Select[Any]:
     # A derived table with a limit is read by itself, and STRAIGHT_JOIN begins with it: servers that guess
     # otherwise begin with all tasks of a project.
@@ -197,6 +211,7 @@ def _page(condition: ColumnElement[bool], index: str = WAITING_INDEX) -> Select[
         project.name, _TASK.name, _TASK.deleted_at,
         _TASK.command, _TASK.cron_expr, _TASK.timezone, _TASK.status, type_coerce(_TASK.spec, Text),
         _SERVER.deleted_at, *SERVER_SPEC, found.c.start_sent_at, found.c.started_at, revision.commit,
+        case((_other_of(found.c.task_id, found.c.id), 0), else_=1),
     )  # fmt: skip
     return (
         select(row)
@@ -251,6 +266,7 @@ def _waiting_row(row: list[Any], times: wire.Moments) -> WaitingRow:
         start_sent=row[25] is not None,
         started_at=times[row[26]],
         commit=row[27],
+        alone=bool(row[28]),
     )
 
 
@@ -288,15 +304,16 @@ def glance(connection: Connection, now: datetime) -> Glance:
 
 def running_on(connection: Connection, server_ids: Collection[int]) -> dict[int, int]:
     """How many runs of each server are taken, by whomever; absent where none is."""
-    return {row[0]: row[1] for row in connection.execute(_RUNNING_ON, {"servers": list(server_ids)})}
+    found = connection.execute(_RUNNING_ON, {"servers": list(server_ids)}).scalars()
+    return dict(wire.rows(found.all()))
 
 
 _RUNNING_ON = (
-    select(_ROW.server_id, func.count())
+    select(wire.as_one(_ROW.server_id, func.count()))
     .with_hint(Execution, RUNNING_INDEX, "mysql")
     .where(
         _ROW.status == Status.OPEN,
-        _ROW.server_id.in_(bindparam("servers", expanding=True)),
+        _ROW.server_id.in_(bindparam("servers", expanding=True, literal_execute=True)),
         _ROW.lease_until.is_not(None),
     )
     .group_by(_ROW.server_id)

@@ -129,6 +129,17 @@ def test_runs_of_a_task_go_one_after_another_unless_allowed(
     assert ids_of(world) == ([2] if taken == 1 else [])
 
 
+def test_a_page_says_of_each_row_whether_its_task_has_another_unfinished_one(world: World) -> None:
+    lone = world.fleet.task("lone")
+    crowded = world.fleet.task("crowded", schedule="@every 1m", concurrency="allow")
+    world.claim_all()
+    world.clock.advance(60)
+    world.claim_all()
+    with world.db.read() as connection:
+        found = [(row.task_id, row.alone) for row in takes.waiting(connection, at(60), 10)]
+    assert sorted(found) == sorted([(lone, True), (crowded, False), (crowded, False)])
+
+
 def test_a_retry_that_waits_for_its_time_keeps_the_next_slot_waiting(world: World) -> None:
     task = world.fleet.task(concurrency="queue")
     world.fleet.execution(task, 1, scheduled_for=at(-60), status=2, reason="exit-code")
