@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import threading
 from datetime import datetime
 from typing import Any
@@ -12,7 +13,7 @@ from reconciler.cli.trees import show_problems
 from reconciler.clock import Clock
 from reconciler.controller.events import Event, EventKind
 from reconciler.controller.reconcile import News, Report
-from reconciler.model.execution import State
+from reconciler.model.execution import Reason, State
 from reconciler.model.instant import rfc3339
 
 _SIGNS = {
@@ -42,7 +43,7 @@ class Live:
         """One execution went on; claims and starts are only told to machines."""
         if self._json:
             self._object(_event_shape(event))
-        elif event.kind in (EventKind.ENDED, EventKind.SKIPPED, EventKind.RETRYING):
+        elif event.kind in (EventKind.ENDED, EventKind.SKIPPED, EventKind.RETRYING) and event.slots:
             self._line(event.at, self._event_text(event))
 
     def report(self, report: Report) -> None:
@@ -79,6 +80,8 @@ class Live:
         words = [f"{event.task}@{event.server}"]
         if event.reason is not None and state is not State.SUCCESS:
             words.append(event.reason.value + (f" {event.exit_code}" if event.exit_code else ""))
+        if event.reason is Reason.MISSED or event.slots > 1:
+            words.append(_skipped_text(event))
         if event.seconds is not None:
             words.append(f"{event.seconds:.2f} s")
         if event.message:
@@ -101,6 +104,17 @@ class Live:
         with self._lock:
             self._console.out.write(json.dumps(value, ensure_ascii=False) + "\n")
             self._console.out.flush()
+
+
+def _skipped_text(event: Event) -> str:
+    """Which slots did not run, and how to find out why."""
+    until = event.at if event.until is None else event.until
+    first = f"{event.at:%Y-%m-%d %H:%M:%S}"
+    which = f"the slot of {first} UTC"
+    if event.slots > 1:
+        last = f"{until:%H:%M:%S}" if until.date() == event.at.date() else f"{until:%Y-%m-%d %H:%M:%S}"
+        which = f"{event.slots} slots from {first} to {last} UTC"
+    return f"{which}; why: reconciler explain {shlex.quote(f'{event.task}@{event.server}')}"
 
 
 def _counts(summary: Any) -> str:

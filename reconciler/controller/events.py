@@ -29,7 +29,9 @@ class Event:
 
     ``seconds``: from the start on the host to the end. ``late``: seconds from due to ``claimed`` or
     ``started``, None where a run was attached to. ``message``: one sentence, where there is one.
-    ``project`` and ``commit`` are not told of claims.
+    ``project`` and ``commit`` are not told of claims. ``slots``: of how many skipped slots of its task a
+    line for people is to speak, those up to ``until`` that were skipped at once for one reason; 0: an
+    earlier event speaks of it.
     """
 
     kind: EventKind
@@ -47,6 +49,8 @@ class Event:
     late: float | None = None
     project: str | None = None
     commit: str | None = None
+    slots: int = 1
+    until: datetime | None = None
 
 
 Listener = Callable[[Event], None]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime
 
 from reconciler.cache.signals import Kind, Signals
@@ -13,7 +13,8 @@ from reconciler.controller.loop import Loop
 from reconciler.controller.outage import Outage
 from reconciler.dispatch.lag import Lagging
 from reconciler.dispatch.scheduler import Claimed, Scheduler
-from reconciler.model.execution import State
+from reconciler.model.execution import Reason, State
+from reconciler.store.claims import NewExecution
 
 log = logging.getLogger("reconciler.controller")
 
@@ -131,20 +132,45 @@ class Scheduling:
         if not self._announcer.heard:
             return
         now = self._clock.now()
-        for row in (*claimed.waiting, *claimed.skipped):
+        for row in claimed.waiting:
             task, server = claimed.names[row.task_id]
-            waiting = row.reason is None
-            late = (now - row.due_at).total_seconds() if waiting else None
+            late = (now - row.due_at).total_seconds()
             self._announcer.tell(
                 Event(
-                    EventKind.CLAIMED if waiting else EventKind.SKIPPED,
+                    EventKind.CLAIMED,
                     row.id,
                     row.task_id,
                     task,
                     server,
                     row.scheduled_for,
-                    state=State.WAITING if waiting else State.SKIPPED,
-                    reason=row.reason,
+                    state=State.WAITING,
                     late=late,
                 )
+            )
+        if claimed.skipped:
+            for event in skips(claimed):
+                self._announcer.tell(event)
+
+
+def skips(claimed: Claimed) -> Iterator[Event]:
+    """An event for each row that was skipped; after an outage they are up to a hundred of each task, of which
+    the first speaks for all that have its reason.
+    """
+    groups: dict[tuple[int, Reason | None], list[NewExecution]] = {}
+    for row in claimed.skipped:
+        groups.setdefault((row.task_id, row.reason), []).append(row)
+    for (task_id, reason), rows in groups.items():
+        task, server = claimed.names[task_id]
+        for row in rows:
+            yield Event(
+                EventKind.SKIPPED,
+                row.id,
+                task_id,
+                task,
+                server,
+                row.scheduled_for,
+                state=State.SKIPPED,
+                reason=reason,
+                slots=sum(item.count for item in rows) if row is rows[0] else 0,
+                until=rows[-1].scheduled_for,
             )
