@@ -78,8 +78,8 @@ def test_a_sleeping_scheduler_notices_a_clock_that_was_put_forward(world: World)
         clock,
         Outage(clock),
         Announcer(None),
-        Silent(),
         lambda: None,
+        Silent(),
     )
     scheduling.start()
     try:
