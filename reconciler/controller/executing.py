@@ -237,7 +237,7 @@ class Executing:
         return min(pause, BLOCKED_SECONDS) if take.blocked else pause
 
     def _begin(self, taken: Taken) -> None:
-        run = Run(taken, Control(), taken.lease_until, started=taken.job.started_at is not None)
+        run = Run(taken, taken.lease_until, started=taken.job.started_at is not None)
         run.control = Control(
             on_started=lambda at: self._started(run, at),
             on_output=self._live.begin(run.job.execution_id, asked_for=taken.trigger is Trigger.MANUAL),

@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import queue
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from reconciler.clock import Clock
 from reconciler.dispatch.taker import Taken
@@ -24,6 +25,8 @@ HELD_UP_SECONDS = 1.0
 MOST_ASIDE = 500
 """Places lent out at once: each costs a thread, and memory must end somewhere."""
 GLANCE_SECONDS = 0.2
+_CALLS = 8
+"""Idle threads that are on their way to a run at once."""
 
 
 @dataclass(slots=True, eq=False)
@@ -35,11 +38,11 @@ class Run:
     """
 
     taken: Taken
-    control: Control
     lease_until: float
     executing: bool = True
     started: bool = False
     lease_lost: bool = False
+    control: Control = field(init=False)
 
     @property
     def job(self) -> Job:
@@ -104,6 +107,10 @@ class Pool:
     A run that waits for its host (`waiting`) keeps its thread but not its place: others may work meanwhile,
     so that any number of dead hosts delays nobody. ``on_free`` is called after each run, when its place is
     free again. The threads are daemons: a run that cannot be ended does not keep the process.
+
+    Of the threads that are idle only a few are woken at once, each by one that has just begun a run: of 200
+    short runs, which come together, most are over before a 200th thread has had its turn at the interpreter,
+    and each thread that is woken for nothing takes one.
     """
 
     def __init__(
@@ -113,8 +120,12 @@ class Pool:
         self._work = work
         self._on_free = on_free
         self._clock = clock
-        self._changed = threading.Condition()
-        self._jobs: queue.SimpleQueue[Run | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
+        self._jobs: deque[Run] = deque()
+        self._calls: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._called = 0
+        self._closed = False
         self._threads = 0
         self._busy = 0
         self._at_work: dict[int, Run] = {}
@@ -124,22 +135,22 @@ class Pool:
     @property
     def free(self) -> int:
         """How many more runs may be submitted now; who comes back from waiting goes first."""
-        with self._changed:
+        with self._lock:
             return self._size - self._busy + self._aside()
 
     def next_free(self) -> float | None:
         """Seconds until a place may become free because its run waits; None: nobody has begun to."""
-        with self._changed:
+        with self._lock:
             return ASIDE_SECONDS if self._aside() < min(len(self._waits), MOST_ASIDE) else None
 
     def held_up(self) -> set[int]:
         """The servers (by id) that a run of ours has waited for so long that more had better not."""
-        with self._changed:
+        with self._lock:
             return {self._at_work[thread].taken.server_id for thread in self._long_waits(HELD_UP_SECONDS)}
 
     def resize(self, size: int) -> None:
         """From now on so many places; runs beyond them go on, and nothing is begun until there is room."""
-        with self._changed:
+        with self._lock:
             self._size = size
             self._changed.notify_all()
         self._on_free()
@@ -149,7 +160,7 @@ class Pool:
 
         Raises RuntimeError where the machine gives us no thread at all.
         """
-        with self._changed:
+        with self._lock:
             self._busy += 1
             grow = self._busy > self._threads
             if grow:
@@ -161,7 +172,11 @@ class Pool:
             except RuntimeError:
                 if not self._do_without():
                     raise
-        self._jobs.put(run)
+        with self._lock:
+            self._jobs.append(run)
+            call = self._call()
+        if call:
+            self._calls.put(None)
 
     @contextmanager
     def waiting(self, stop: threading.Event, *, long: bool, in_line: bool) -> Iterator[None]:
@@ -173,7 +188,7 @@ class Pool:
         none: what is left of that run is quick. In any other thread this does nothing.
         """
         me = threading.get_ident()
-        with self._changed:
+        with self._lock:
             counts = me in self._at_work and me not in self._waits
             full = counts and self._busy - self._aside() >= self._size
             if counts:
@@ -186,21 +201,23 @@ class Pool:
         try:
             yield
         except BaseException:
-            with self._changed:
+            with self._lock:
                 del self._waits[me]
             raise
-        with self._changed:
+        with self._lock:
             long = self._clock.monotonic() - self._waits.pop(me) >= ASIDE_SECONDS
             if long and in_line:
                 self._take_place(stop)
 
     def close(self) -> None:
         """Let idle threads end."""
-        with self._changed:
+        with self._lock:
             threads, self._size = self._threads, 0
+            self._closed = True
+            self._called += threads
             self._changed.notify_all()
         for _ in range(threads):
-            self._jobs.put(None)
+            self._calls.put(None)
 
     def _take_place(self, stop: threading.Event) -> None:
         self._returning += 1
@@ -221,17 +238,22 @@ class Pool:
 
     def _do_without(self) -> bool:
         """No further thread can be had: whether one of those that are there will take the run."""
-        with self._changed:
+        with self._lock:
             self._threads -= 1
             if not self._threads:
                 self._busy -= 1
             return self._threads > 0
 
+    def _call(self) -> bool:
+        """Whether to wake one more idle thread for what is queued; the caller puts into ``_calls``."""
+        if not self._jobs or self._called >= _CALLS:
+            return False
+        self._called += 1
+        return True
+
     def _loop(self) -> None:
         me = threading.get_ident()
-        while (run := self._jobs.get()) is not None:
-            with self._changed:
-                self._at_work[me] = run
+        while (run := self._next(me)) is not None:
             try:
                 self._work(run)
             except Exception:
@@ -239,14 +261,37 @@ class Pool:
                 extra = {"execution": str(execution_id)}
                 log.exception("execution %d: its thread failed", execution_id, extra=extra)
             finally:
-                with self._changed:
-                    del self._at_work[me]
-                    self._busy -= 1
-                    # those that came while others waited are needed no more
-                    enough = self._threads - self._busy > max(self._size, 1)
-                    if enough:
-                        self._threads -= 1
-                    self._changed.notify_all()
+                enough = self._done(me)
                 self._on_free()
             if enough:
                 return
+
+    def _next(self, me: int) -> Run | None:
+        """The run that has been queued longest, None when there will be no more."""
+        while True:
+            with self._lock:
+                if self._jobs:
+                    run = self._at_work[me] = self._jobs.popleft()
+                    call = self._call()
+                    break
+                if self._closed:
+                    return None
+            self._calls.get()
+            with self._lock:
+                self._called -= 1
+        if call:
+            self._calls.put(None)
+        return run
+
+    def _done(self, me: int) -> bool:
+        """The run of this thread is over; whether the thread is needed no more."""
+        with self._lock:
+            del self._at_work[me]
+            self._busy -= 1
+            # those that came while others waited are needed no more
+            enough = self._threads - self._busy > max(self._size, 1)
+            if enough:
+                self._threads -= 1
+            if self._returning:
+                self._changed.notify_all()
+        return enough

@@ -22,7 +22,8 @@ class Pending:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._lock = threading.Condition()
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
         self._starts: OrderedDict[int, tuple[Started, float]] = OrderedDict()
         self._ends: OrderedDict[int, tuple[Ended, float]] = OrderedDict()
         self._bytes = 0
@@ -40,7 +41,7 @@ class Pending:
         """Waits while too much is here; a second end of one execution changes nothing."""
         with self._lock:
             while self._full() and not self._closed:
-                self._lock.wait(1.0)
+                self._changed.wait(1.0)
             if record.job.execution_id not in self._ends:
                 self._ends[record.job.execution_id] = record, self._clock.monotonic()
                 self._bytes += size_of(record.outcome)
@@ -111,14 +112,14 @@ class Pending:
             for record in records:
                 if not self._forget(record):
                     self._written_elsewhere.add(key_of(record))
-            self._lock.notify_all()
+            self._changed.notify_all()
 
     def moved(self, records: Iterable[Record]) -> None:
         """The spool has these."""
         with self._lock:
             for record in records:
                 self._forget(record)
-            self._lock.notify_all()
+            self._changed.notify_all()
 
     def is_written(self, record: Record) -> bool:
         """Whether the database took this one while it was moved to the spool; true once."""
@@ -144,13 +145,13 @@ class Pending:
     def wait(self, seconds: float) -> None:
         """Until something left, or so long."""
         with self._lock:
-            self._lock.wait(seconds)
+            self._changed.wait(seconds)
 
     def close(self) -> None:
         """Nobody waits any more."""
         with self._lock:
             self._closed = True
-            self._lock.notify_all()
+            self._changed.notify_all()
 
     # -- under the lock -------------------------------------------------------------------------
 

@@ -94,12 +94,16 @@ class Writer(threading.Thread):
     def started(self, job: Job, at: datetime) -> None:
         """The host acknowledged the start at ``at`` (our clock). Never waits."""
         self._pending.start(Started(job, at))
-        self._bell.set()
+        self._ring()
 
     def ended(self, job: Job, outcome: Outcome) -> None:
         """The run ended. Waits while too much is pending; a second end of one execution changes nothing."""
         self._pending.end(Ended(job, outcome))
-        self._bell.set()
+        self._ring()
+
+    def _ring(self) -> None:
+        if not self._bell.is_set():  # of ten thousand ends a second most come while it rings
+            self._bell.set()
 
     @property
     def pending(self) -> int:

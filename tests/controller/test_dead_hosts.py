@@ -13,7 +13,6 @@ import pytest
 from reconciler.clock import SystemClock
 from reconciler.controller.pool import Pool, Run
 from reconciler.dispatch.taker import Taken
-from reconciler.execute.control import Control
 from reconciler.execute.executors import Executors
 from reconciler.model.execution import Trigger
 from reconciler.settings import Settings
@@ -98,7 +97,7 @@ class Waiter:
         for number in range(count):
             eventually(lambda: self.pool.free > 0)
             server = 100 + number
-            self.pool.submit(Run(Taken(job(number + 1), server, 1, Trigger.SCHEDULE, 0.0), Control(), 0.0))
+            self.pool.submit(Run(Taken(job(number + 1), server, 1, Trigger.SCHEDULE, 0.0), 0.0))
 
 
 @pytest.fixture
@@ -173,6 +172,6 @@ def test_a_wait_that_fails_needs_no_place() -> None:
             said.append("ended")
 
     pool = Pool(1, work, lambda: None, CLOCK)
-    pool.submit(Run(Taken(job(1), 7, 1, Trigger.SCHEDULE, 0.0), Control(), 0.0))
+    pool.submit(Run(Taken(job(1), 7, 1, Trigger.SCHEDULE, 0.0), 0.0))
     eventually(lambda: said == ["ended"] and pool.free == 1)
     pool.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 
 import pytest
 
@@ -12,7 +13,6 @@ from reconciler.controller.outage import Outage, pause_after
 from reconciler.controller.pool import Pool, Run, Runs
 from reconciler.dispatch.taker import Taken
 from reconciler.errors import DatabaseBusy, DatabaseUnavailable
-from reconciler.execute.control import Control
 from reconciler.model.execution import Trigger
 from tests.controller.conftest import eventually
 from tests.record.runs import job
@@ -109,6 +109,20 @@ def test_a_pool_makes_no_more_threads_than_it_needs() -> None:
     pool.close()
 
 
+def test_runs_that_wait_for_each_other_are_all_at_work_at_once() -> None:
+    size = 40
+    together = threading.Barrier(size + 1)
+    pool = Pool(size, lambda run: (together.wait(60), None)[1], lambda: None, SystemClock())
+    # the second time all of its threads are there, and idle
+    for _ in range(2):
+        for number in range(size):
+            pool.submit(held(number + 1))
+        together.wait(60)
+        eventually(lambda: pool.free == size)
+    assert pool._threads == size
+    pool.close()
+
+
 def test_runs_know_what_keeps_threads_busy() -> None:
     runs = Runs()
     first, second = held(1), held(2)
@@ -124,4 +138,4 @@ def test_runs_know_what_keeps_threads_busy() -> None:
 
 
 def held(execution_id: int) -> Run:
-    return Run(Taken(job(execution_id), 7, 1, Trigger.SCHEDULE, 0.0), Control(), 0.0)
+    return Run(Taken(job(execution_id), 7, 1, Trigger.SCHEDULE, 0.0), 0.0)
