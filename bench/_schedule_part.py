@@ -123,6 +123,7 @@ class Noop:
 
 def claims(url: str, tasks: int) -> dict[str, Any]:
     """All due at once; how long until every slot is in the ledger."""
+    collect_calmly()  # as in every process that schedules
     with closing(Database.open(url, CLOCK)) as db:
         fill(db, tasks, "@every 1h", hour())
         scheduler = Scheduler(db, CLOCK, ExecutionIds(1, CLOCK), 86_400.0)
@@ -140,6 +141,7 @@ RAW_BATCH = 500
 
 def raw(url: str, tasks: int) -> dict[str, Any]:
     """The same transaction by hand: the least that anybody has to send."""
+    collect_calmly()
     with closing(Database.open(url, CLOCK)) as db:
         fill(db, tasks, "@every 1h", hour())
         with measured() as told:
