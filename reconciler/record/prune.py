@@ -33,7 +33,7 @@ SMALLEST, FIRST, LARGEST = 50, 100, 5_000
 LEASE_SECONDS = 30.0
 STEP_SECONDS = 5.0
 """A step of the controller ends after so long, and the next one goes on."""
-_IDLE_REST = 100.0
+_IDLE_REST = 150.0
 """How long a step pauses after a page of which nothing went, in times of what it took: to look for work all
 over a large fleet is to cost under 1 % of a core, right after a start, too. It does not hold up what goes."""
 _LONGEST_REST = 5.0
@@ -94,6 +94,7 @@ class Pruner:
 
     def step(self) -> float:
         """One page of tasks of a pass that all processes share; the seconds until the next step."""
+        begin = self._clock.monotonic()
         with self._db.read() as connection:
             _, pause_until = store.read_cursor(connection)
             wait = 0.0 if pause_until is None else (pause_until - self._db.now(connection)).total_seconds()
@@ -102,7 +103,7 @@ class Pruner:
         if not self._take():
             return _BUSY_SECONDS
         try:
-            return self._page()
+            return self._page(begin)
         except _LeaseLost:
             return _BUSY_SECONDS
         finally:
@@ -133,10 +134,13 @@ class Pruner:
 
     # -- one page -------------------------------------------------------------------------------
 
-    def _page(self) -> float:
+    def _page(self, begin: float) -> float:
+        """``begin``: since when this step is at work: its looks for the lease are a third of what a page
+        costs of which nothing goes.
+        """
         with self._db.read() as connection:
             cursor, _ = store.read_cursor(connection)
-        begin, before, deleting = self._clock.monotonic(), self._pass.rows, self._busy
+        before, deleting = self._pass.rows, self._busy
         tasks = self._selection.page(cursor)
         for batch in self._selection.batches(tasks, lambda: self._size.rows):
             self._delete(batch, self._pass)

@@ -348,4 +348,4 @@ def test_a_look_that_finds_nothing_is_followed_by_a_long_rest(
     world.clock.advance(steps.PASS_SECONDS)
     with world.db.write() as connection:
         prune.write_cursor(connection, 0, START)
-    assert steps.Pruner(world.db, world.clock, "me").step() == pytest.approx(2.0)
+    assert steps.Pruner(world.db, world.clock, "me").step() == pytest.approx(3.0)
