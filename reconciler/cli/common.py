@@ -31,6 +31,14 @@ def duration_argument(text: str) -> int:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
+def pause_argument(text: str) -> int:
+    """An argparse type: a duration between two looks at something, in seconds, at least one."""
+    seconds = duration_argument(text)
+    if not seconds:
+        raise argparse.ArgumentTypeError(f"{text!r} is no pause at all: write 1s or more")
+    return seconds
+
+
 def count_argument(text: str) -> int:
     """An argparse type: a whole number from 1."""
     if text.isascii() and text.isdigit() and int(text) > 0:

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from reconciler.cli.common import duration_argument, settings_of
+from reconciler.cli.common import duration_argument, pause_argument, settings_of
 from reconciler.cli.console import Console
 from reconciler.cli.sources import sources_of
 from reconciler.cli.trees import person
@@ -40,7 +40,7 @@ def add_interval(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--interval",
         metavar="DURATION",
-        type=duration_argument,
+        type=pause_argument,
         default=30,
         help="look at the manifests at least so often, also when no change was noticed (default: 30s)",
     )

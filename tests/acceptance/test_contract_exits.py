@@ -109,6 +109,8 @@ version x
 status -o yaml
 db
 db nonsense
+up --interval 0s
+controller --interval 0s
 """.strip().splitlines()
 
 
