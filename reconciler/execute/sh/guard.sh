@@ -3,6 +3,9 @@
 # connection, and sleeps until there is so much output: what a quiet run costs is a look whether it is there.
 r_guard() {
     cd "$r_run" || return
+    # on a host that has much to do many runs end just now: one process that waits costs less than three that read
+    sleep 0.1 || sleep 1
+    read -r r_line <exit && [ "$r_line" = - ] || return
     [ -s pid ] || sleep 1
     read -r r_pid r_line <pid
     # GNU tail, as in r_follow; elsewhere nothing tells, and the loop looks now and then
