@@ -8,7 +8,7 @@ from http import HTTPStatus
 
 from reconciler.clock import Clock
 from reconciler.controller.http import Request, Response, Route, json_response
-from reconciler.controller.loop import Loop
+from reconciler.controller.outage import Member
 from reconciler.controller.runtime import SILENT_SECONDS, Runtime
 from reconciler.controller.survey import Survey
 from reconciler.dispatch.leases import LEASE_SECONDS, RENEW_SECONDS
@@ -87,7 +87,7 @@ class Health:
         reasons = [{"code": one.code, "message": one.message} for one in troubles]
         return json_response(status, {"ready": not troubles, "reasons": reasons})
 
-    def _loops(self) -> Sequence[Loop]:
+    def _loops(self) -> Sequence[Member]:
         return tuple(self._runtime.outage.loops)
 
     def _database(self) -> list[Trouble]:

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import logging
 import threading
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from reconciler.clock import Clock
 from reconciler.errors import DatabaseBusy, ReconcilerError
-
-if TYPE_CHECKING:
-    from reconciler.controller.loop import Loop
 
 log = logging.getLogger("reconciler.controller")
 
@@ -19,6 +16,19 @@ LONGEST_PAUSE = 5.0
 BUSY_SECONDS = 60.0
 """Seconds between attempts of one loop: long enough to be no load, short enough to renew leases in time; and
 between two lines that say the same of locks."""
+
+
+class Member(Protocol):
+    """A loop that shares it, as far as others ask about it; see ``Loop``."""
+
+    name: str
+
+    @property
+    def ending(self) -> bool: ...
+
+    def busy(self, now: float) -> float: ...
+
+    def stuck(self, now: float) -> bool: ...
 
 
 class Outage:
@@ -35,9 +45,9 @@ class Outage:
         self._failures = 0
         self._busy_told = float("-inf")
         self.steady_since = float("-inf")
-        self.loops: list[Loop] = []
+        self.loops: list[Member] = []
 
-    def join(self, loop: Loop) -> None:
+    def join(self, loop: Member) -> None:
         """One more shares it; those that ended meanwhile, as targets of messages do, are forgotten."""
         self.loops = [*(other for other in self.loops if not other.ending), loop]
 
