@@ -3,7 +3,8 @@ decide.
 
 Each way reads one index from its newest end, named to the servers with FORCE INDEX: left to themselves they
 sort a million rows for a page of fifty. What is asked for by task (names, labels, a project) is merged from
-the newest of each task; of many tasks only from those whose newest fits the page, found by one dive each.
+the newest of each task; of more tasks than a page has rows only from those whose newest fits it, found by
+one dive each, and down to the oldest of these.
 """
 
 from __future__ import annotations
@@ -68,14 +69,29 @@ def page_ids(conn: Connection, wanted: ExecutionFilter, below: int | None, count
     tasks = _task_conditions(wanted)
     if not tasks:
         return list(conn.scalars(_in_order(wanted, bounds).limit(count)))
-    few = list(conn.scalars(select(Task.id).where(*tasks).limit(FEW_TASKS + 1)))
+    # a server's rows are looked through sooner than all tasks for their labels
+    by_server = wanted.server_id is not None and wanted.task_ids is None
+    found = _look_through(conn, wanted, bounds, tasks, count) if by_server else None
+    if found is not None:
+        return found
+    if wanted.task_ids is not None and len(tasks) == 1:
+        few = list(dict.fromkeys(wanted.task_ids))
+    else:
+        few = list(conn.scalars(select(Task.id).where(*tasks).limit(FEW_TASKS + 1)))
     many = len(few) > FEW_TASKS
-    if many or (wanted.server_id is not None and wanted.task_ids is None):
+    if len(few) == 1 and not many:
+        of_one = _of_task(wanted, bounds).where(Execution.task_id == few[0])
+        return list(conn.scalars(of_one.limit(count)))
+    if many and not by_server:
         found = _look_through(conn, wanted, bounds, tasks, count)
         if found is not None:
             return found
-    if many:
-        few = _busiest(conn, wanted, bounds, tasks, count)
+    if many or len(few) > count:
+        newest = _busiest(conn, wanted, bounds, tasks if many else [Task.id.in_(few)], count)
+        few = list(newest)
+        if len(few) == count:
+            # each of them has one that is as new as this
+            bounds = [*bounds, Execution.id >= min(newest.values())]
     return _merged(conn, wanted, bounds, few, count)
 
 
@@ -159,11 +175,11 @@ def _busiest(
     bounds: _Bounds,
     tasks: Sequence[ColumnElement[bool]],
     count: int,
-) -> list[int]:
-    """The ``count`` tasks with the newest rows: a page of so many rows has rows of no others."""
+) -> dict[int, int]:
+    """The ``count`` tasks with the newest rows, and these: a page of so many has rows of no others."""
     newest = _newest_of_task(wanted, bounds).label("newest")
     query = select(Task.id, newest).where(*tasks).order_by(newest.desc()).limit(count)
-    return [row[0] for row in conn.execute(query) if row[1] is not None]
+    return {row[0]: row[1] for row in conn.execute(query) if row[1] is not None}
 
 
 def _newest_of_task(wanted: ExecutionFilter, bounds: _Bounds) -> ScalarSelect[Any]:
@@ -194,10 +210,12 @@ def _merged(
         one = _of_task(wanted, [*bounds, *floor]).where(Execution.task_id == _ANY).limit(count)
         # written once, with its numbers in it: building a hundred of them takes longer than reading them
         written = str(one.compile(conn.engine, compile_kwargs={"literal_binds": True}))
-        parts = [
-            f"SELECT id FROM ({written.replace(str(_ANY), str(int(task)))}) AS t{task:d}" for task in some
-        ]
-        found = nlargest(count, [*found, *conn.exec_driver_sql(" UNION ALL ".join(parts)).scalars()])
+        # SQLite takes no brackets; the servers would put what is not in some into a table of its own
+        whole = f"SELECT id FROM ({written})" if conn.dialect.name == "sqlite" else f"({written})"
+        parts = " UNION ALL ".join([whole.replace(str(_ANY), f"{task:d}") for task in some])
+        # sorted there: a row takes the driver longer than the server
+        page = conn.exec_driver_sql(f"{parts} ORDER BY id DESC LIMIT {count:d}").scalars()
+        found = nlargest(count, [*found, *page])
     return found
 
 
