@@ -270,3 +270,24 @@ def test_a_statement_that_is_interrupted_may_be_repeated(server_db: Database) ->
         connection.execute(text("SELECT 1"))
     with server_db.read() as connection:
         assert connection.execute(text("SELECT 1")).scalar_one() == 1
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [(1021, "no space left"), (1114, "no space left"), (1836, "is read-only"), (1290, "is read-only")],
+)
+def test_a_server_that_cannot_write_is_waited_for(server_db: Database, number: int, said: str) -> None:
+    with pytest.raises(DatabaseUnavailable) as caught, server_db.write() as connection:
+        connection.execute(
+            text(f"SIGNAL SQLSTATE 'HY000' SET MYSQL_ERRNO = {number}, MESSAGE_TEXT = '{SECRET}'")
+        )
+    assert said in caught.value.message
+    assert SECRET not in caught.value.message
+
+
+def test_a_table_that_is_full_is_told_as_such(server_db: Database) -> None:
+    with pytest.raises(DatabaseUnavailable, match="no space left"), server_db.write() as connection:
+        connection.execute(text("SET SESSION max_heap_table_size = 16384"))
+        connection.execute(text("CREATE TEMPORARY TABLE full_one (filler CHAR(250)) ENGINE = MEMORY"))
+        row = f"('{'x' * 250}')"
+        connection.execute(text(f"INSERT INTO full_one VALUES {','.join([row] * 2000)}"))
