@@ -69,12 +69,13 @@ def run(args: argparse.Namespace, console: Console) -> int:
             )
     if args.limit > MOST:
         raise UsageError(f"--limit is at most {MOST}", hint="--after shows the next page")
-    from reconciler.bootstrap import database
+    from reconciler.bootstrap import database, known_rows
     from reconciler.cli import listings
     from reconciler.clock import SystemClock
 
     settings = settings_of(args)
-    now = SystemClock().now()
+    clock = SystemClock()
+    now = clock.now()
     request = listings.Request(
         kind=args.kind,
         names=args.names,
@@ -88,6 +89,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
         after=args.after,
         now=now,
         late_after=timedelta(seconds=settings.late_after),
+        rows=known_rows(settings, clock) if args.kind == "tasks" else None,
     )
     pages: dict[str, Callable[[Connection, listings.Request], Any]] = {
         "servers": listings.servers,

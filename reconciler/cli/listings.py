@@ -36,6 +36,7 @@ from reconciler.store.addresses import (
     resolve_tasks,
     server_ids,
 )
+from reconciler.store.overview import KnownRows
 from reconciler.store.pages import ExecutionFilter
 from reconciler.store.views import Connection, ExecutionView, Page
 
@@ -56,6 +57,8 @@ class Request:
     after: str | None
     now: datetime
     late_after: timedelta
+    rows: KnownRows | None = None
+    """Ledger rows that were read before, for a page of many tasks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +82,7 @@ def tasks(conn: Connection, request: Request) -> Listed:
         deleted=request.deleted,
     )
     page = listing.list_tasks(conn, wanted, limit=request.limit, after=request.after)
-    judged = judge_tasks(conn, page.items, request.now, request.late_after)
+    judged = judge_tasks(conn, page.items, request.now, request.late_after, rows=request.rows)
     several = len({task.project for task in page.items}) > 1
     return Listed(
         [shapes.task_json(task, status) for task, status in zip(page.items, judged, strict=True)],

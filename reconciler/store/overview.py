@@ -70,7 +70,7 @@ def task_runs(
     very row, and only if nothing can change it any more, a text that is known is as good as another look.
     """
     reader = _Reader(conn, tasks)
-    many = every and len(tasks) >= MANY
+    many = len(tasks) >= MANY
     newest = reader.newest(None if every else list(reader.known), rows if many else None)
     open_or_skipped = [task for task, run in newest.items() if run.status not in _FINISHED]
     finished = reader.newest(open_or_skipped, finished=True)

@@ -11,6 +11,7 @@ import pytest
 
 from reconciler.cache.place import Place
 from reconciler.cache.rows import KnownRows
+from reconciler.cli.listings import Request, tasks
 from reconciler.clock import SystemClock
 from reconciler.report.build import status_report
 from reconciler.store import overview
@@ -164,5 +165,69 @@ def test_a_report_is_made_without_redis_too(
     # a report that hangs would take minutes
     assert time.monotonic() - before < 60
     assert len([record for record in caplog.records if record.name == "reconciler.cache"]) <= 1
+    if fault == "paused":
+        server.resume()
+
+
+# -- lists ------------------------------------------------------------------------------------------
+
+
+def listed(fleet: Fleet, rows: Any = None) -> tuple[Any, Any]:
+    """Both forms of `get tasks`."""
+    request = Request(
+        kind="tasks", names=[], labels={}, server=None, project=None, state=None, since=None, deleted=False,
+        limit=100, after=None, now=NOW, late_after=LATE, rows=rows,
+    )  # fmt: skip
+    with fleet.db.read() as connection:
+        page = tasks(connection, request)
+    return page.items, page.rows
+
+
+def test_a_long_list_of_tasks_is_the_same_whatever_is_known(fleet: Fleet) -> None:
+    known = fill(fleet)
+    rows = Counting()
+    assert listed(fleet, rows) == listed(fleet)
+    assert set(rows.kept) == FINAL
+    assert listed(fleet, rows) == listed(fleet)
+    fleet.execution(known[0], 900, scheduled_for=START + timedelta(minutes=30), **ENDS[5])
+    fleet.change_execution(103, status=1, reason="completed", exit_code=0)
+    assert listed(fleet, rows) == listed(fleet)
+    rows.rows = {key: text[:-9] for key, text in rows.rows.items()}
+    assert listed(fleet, rows) == listed(fleet)
+
+
+def test_a_short_list_asks_nobody_else(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(fleet)
+    monkeypatch.setattr(overview, "MANY", 1000)
+    rows = Counting()
+    assert listed(fleet, rows) == listed(fleet)
+    assert rows.kept == []
+
+
+@pytest.mark.redis
+@sqlite_only
+@pytest.mark.parametrize("fault", ["none", "killed", "paused", "full", "garbage"])
+def test_a_long_list_is_made_whatever_redis_does(
+    fleet: Fleet, start_redis: StartRedis, caplog: pytest.LogCaptureFixture, fault: str
+) -> None:
+    fill(fleet)
+    plain = listed(fleet)
+    server = start_redis()
+    place = Place(server.url, "p")
+    rows = KnownRows(place, CLOCK)
+    assert listed(fleet, rows) == plain
+    assert place.client().hexists(place.state_key(1), "row")
+    if fault == "killed":
+        server.kill()
+    elif fault == "paused":
+        server.pause()
+    elif fault == "full":
+        place.client().config_set("maxmemory", "1")
+    elif fault == "garbage":
+        place.client().hset(place.state_key(1), "row", b"\xff\x1f\xfe")
+        place.client().set(place.state_key(2), "x")
+    assert listed(fleet, rows) == plain
+    assert listed(fleet, KnownRows(place, CLOCK)) == plain
+    assert len([record for record in caplog.records if record.name == "reconciler.cache"]) <= 2
     if fault == "paused":
         server.resume()
