@@ -4,6 +4,8 @@ Half of the executions of each task are beyond its ``maxCount``. Three measureme
 claims of due slots alone; the same while a pass prunes as controllers do (with its pauses); and the floor,
 keys deleted a thousand a transaction with nothing else going on and nothing decided. Claims are made every
 tenth of a second, of tasks of which a sixtieth is due each second; what they take is what others wait for.
+The longest transaction of a pass stands beside the longest bare commit of one small row, alone and beside the
+pass: where the disk's syncs stall, both wait for them.
 
     python bench/prune.py [--executions 1000000] [--tasks 10000] [--json bench/results/prune.json]
 
@@ -36,6 +38,8 @@ from reconciler.store.ids import ExecutionIds
 
 ALONE_SECONDS = 10.0
 CLAIM_SECONDS = 0.1
+COMMIT_SECONDS = 0.02
+"""Between two bare commits, which are the floor of every transaction: what they wait, is the disk's."""
 FLOOR_ROWS = 1000
 FLOOR_MOST = 50_000
 PRUNE_SECONDS = 120.0
@@ -64,14 +68,8 @@ class Claims(threading.Thread):
     def end(self) -> dict[str, float]:
         self._over.set()
         self.join()
-        ordered = sorted(self.seconds)
-        return {
-            "claims": len(ordered),
-            "tasks": self.tasks,
-            "p50": statistics.median(ordered),
-            "p99": ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))],
-            "worst": ordered[-1],
-        }
+        spread = _spread(self.seconds)
+        return {"claims": spread.pop("count"), "tasks": self.tasks, **spread}
 
 
 def make_due(one: Ledger) -> None:
@@ -110,8 +108,50 @@ def floor(one: Ledger, most: int) -> float:
     return len(ids) / (time.perf_counter() - begin)
 
 
+class Commits(threading.Thread):
+    """One small row, written and committed again and again; the seconds that each commit took."""
+
+    def __init__(self, one: Ledger) -> None:
+        super().__init__(daemon=True)
+        self._db = one.db
+        self._over = threading.Event()
+        self.seconds: list[float] = []
+
+    def run(self) -> None:
+        number = 0
+        while not self._over.wait(COMMIT_SECONDS):
+            number += 1
+            with self._db.write() as connection:
+                connection.exec_driver_sql(f"UPDATE projects SET source = 'bench {number}'")
+                begin = time.perf_counter()
+            self.seconds.append(time.perf_counter() - begin)
+
+    def end(self) -> dict[str, float]:
+        self._over.set()
+        self.join()
+        return _spread(self.seconds)
+
+
+def _spread(seconds: list[float]) -> dict[str, float]:
+    ordered = sorted(seconds)
+    return {
+        "count": len(ordered),
+        "p50": statistics.median(ordered),
+        "p99": ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))],
+        "worst": ordered[-1],
+    }
+
+
+def commits_alone(one: Ledger) -> dict[str, float]:
+    commits = Commits(one)
+    commits.start()
+    time.sleep(ALONE_SECONDS)
+    return commits.end()
+
+
 def measure(one: Ledger, executions: int) -> dict[str, Any]:
     least = floor(one, min(FLOOR_MOST, executions // 10))
+    bare = commits_alone(one)
     make_due(one)
     say(f"{one.name}: claims alone")
     claims = Claims(one)
@@ -125,7 +165,9 @@ def measure(one: Ledger, executions: int) -> dict[str, Any]:
     pruner = Pruner(
         one.db, SystemClock(), "bench", stopping=lambda: time.perf_counter() - begin > PRUNE_SECONDS
     )
+    commits = Commits(one)
     claims.start()
+    commits.start()
     rows = 0
     longest = 0.0
     while time.perf_counter() - begin < PRUNE_SECONDS:
@@ -136,12 +178,15 @@ def measure(one: Ledger, executions: int) -> dict[str, Any]:
         time.sleep(pause)
     seconds = time.perf_counter() - begin
     beside = claims.end()
+    waited = commits.end()
     say("")
     return {
         "rows": rows,
         "rowsPerSecond": rows / seconds,
         "floorRowsPerSecond": least,
         "longest": longest,
+        "commitsAlone": bare,
+        "commitsBeside": waited,
         "claimsAlone": alone,
         "claimsBeside": beside,
         "timesAlone": beside["p99"] / alone["p99"],
@@ -162,6 +207,10 @@ def show(result: dict[str, Any]) -> None:
         print(
             f"  longest transaction {told['longest'] * 1000:.0f} ms (goal {told['goal'] * 1000:g} ms: {met})"
         )
+        for kind in ("commitsAlone", "commitsBeside"):
+            one = told[kind]
+            each = ", ".join(f"{key} {one[key] * 1000:.1f}" for key in ("p50", "p99", "worst"))
+            print(f"  {kind:13} {one['count']:5} bare commits of one row (floor): {each} ms")
         for kind in ("claimsAlone", "claimsBeside"):
             one = told[kind]
             each = ", ".join(f"{key} {one[key] * 1000:.1f}" for key in ("p50", "p99", "worst"))

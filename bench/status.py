@@ -35,8 +35,7 @@ from typing import Any
 from bench._ledger import EXECUTIONS, TASKS, Ledger, opened, say, warm
 from reconciler.bootstrap import known_rows
 from reconciler.clock import SystemClock
-from reconciler.report.build import status_report
-from reconciler.report.shapes import status_json
+from reconciler.report.pages import status_page
 from reconciler.settings import Settings
 from tests.services.process import ServiceBroken, ServiceMissing
 from tests.services.redis import RedisServer
@@ -50,8 +49,7 @@ def report(one: Ledger, redis: str | None, prefix: str) -> int:
     """One report as the command makes it, connecting included; the length of its JSON."""
     clock = SystemClock()
     rows = known_rows(Settings(redis_url=redis, redis_prefix=prefix), clock)
-    found = status_report(one.db, clock.now(), LATE, rows)
-    return len(json.dumps(status_json(found)))
+    return len(status_page(one.db, "json", clock.now(), LATE, rows))
 
 
 def command(one: Ledger, redis: str | None, prefix: str, *words: str) -> float:

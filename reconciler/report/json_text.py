@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 FEW_ITEMS = 100
-_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
+# shapes have no cycles
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False).encode
 
 
 def items_json(

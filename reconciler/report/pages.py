@@ -8,6 +8,7 @@ import tempfile
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from reconciler.collector import without_collector
 from reconciler.errors import Refused
 from reconciler.report.build import status_report
 from reconciler.report.status import StatusReport
@@ -35,7 +36,8 @@ def status_page(
     db: Database, form: str, now: datetime, late_after: timedelta, rows: KnownRows | None = None
 ) -> str:
     """The report as it is at ``now``, in one of `FORMS`; ends in a newline."""
-    return _written(db, status_report(db, now, late_after, rows), form)
+    with without_collector():
+        return _written(db, status_report(db, now, late_after, rows), form)
 
 
 def _written(db: Database, report: StatusReport, form: str) -> str:
