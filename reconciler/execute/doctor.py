@@ -165,14 +165,17 @@ class Doctor:
         with visit:
             for number, jump in enumerate(jumps, 1):
                 fault = visit.enter_jump(number)
-                chart.add(f"jump {jump.name}", fault is None, _said(fault, "entered"), _advice("reach", jump))
+                advice = None if fault is None else _advice(fault, subject.hops[:number])
+                chart.add(f"jump {jump.name}", fault is None, _said(fault, "entered"), advice)
                 if fault is not None:
                     chart.fault = fault.reason
                     break
             else:
-                chart.fault = visit.enter(
-                    lambda name, ok, said: chart.add(name, ok, said, _advice(name, subject.hops[-1]))
-                )
+                failed = visit.enter(lambda name, said: chart.add(name, True, said))
+                if failed is not None:
+                    step, fault = failed
+                    chart.add(step, False, fault.message, _advice(fault, subject.hops))
+                    chart.fault = fault.reason
             if chart.failed is None:
                 self._examine_inside(subject, chart, visit.open)
         chart.skip([*names, *_after_login(subject)], f"{chart.failed} failed")
@@ -211,11 +214,25 @@ def _said(fault: Fault | None, otherwise: str) -> str:
     return otherwise if fault is None else fault.message
 
 
-def _advice(name: str, hop: Hop) -> str | None:
-    """What to do about a step that failed; of host keys the fault itself says it best."""
+def _advice(fault: Fault, hops: Sequence[Hop]) -> str | None:
+    """What to do where the last of ``hops`` was not reached or not entered.
+
+    Of host keys and of secrets the fault itself says it best.
+    """
+    *jumps, hop = hops
     spec = hop.spec
-    look = f"`ssh -v -p {spec.port} {spec.username}@{spec.host}` from this machine shows more"
+    # as ssh takes them: the nearest first
+    through = ",".join(_ssh_address(jump) for jump in jumps)
+    way = f"-J {through} " if jumps else ""
+    look = f"`ssh -v {way}-p {spec.port} {spec.username}@{spec.host}` from this machine shows more"
+    near = f"the jump host {jumps[-1].name}" if jumps else "here"
     return {
-        "reach": f"is the host up, and is its port {spec.port} open from here? {look}",
-        "login": f"check username and auth of the Server, and the account's authorized_keys there; {look}",
-    }.get(name)
+        Reason.UNREACHABLE: f"is the host up, and is its port {spec.port} open from {near}? {look}",
+        Reason.AUTH_FAILED: f"check username and auth of the Server {hop.name}, and the account's "
+        f"authorized_keys there; {look}",
+    }.get(fault.reason)
+
+
+def _ssh_address(hop: Hop) -> str:
+    host = f"[{hop.spec.host}]" if ":" in hop.spec.host else hop.spec.host
+    return f"{hop.spec.username}@{host}:{hop.spec.port}"

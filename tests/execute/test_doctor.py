@@ -120,6 +120,29 @@ def test_a_jump_host_that_is_not_reached_leaves_everything_behind_it(quiet_sshd:
 
 
 @pytest.mark.ssh
+def test_the_advice_follows_what_failed_and_the_way_there(quiet_sshd: QuietSshd, tmp_path: Path) -> None:
+    new_key(tmp_path / "stranger")
+    shutil.copy(quiet_sshd.client_key, tmp_path / "client")
+    barred = ssh_hop(quiet_sshd, "bastion-1", auth={"privateKey": {"file": "stranger"}})
+    jump, port = ssh_hop(quiet_sshd, "bastion-2"), free_port()
+    with doctor(tmp_path) as one:
+        login = of(one.examine(subject(barred, ssh_hop(quiet_sshd))), "jump bastion-1").advice or ""
+        behind = of(one.examine(subject(jump, ssh_hop(quiet_sshd, port=port))), "reach").advice or ""
+        secret = one.examine(subject(ssh_hop(quiet_sshd, auth={"privateKey": {"file": "nothing"}})))
+    # it was reached: what it needs is another key, not another port
+    assert "authorized_keys" in login
+    assert "bastion-1" in login
+    assert "open from" not in login
+    # from here its port says nothing
+    assert "open from the jump host bastion-2" in behind
+    user, host = jump.spec.username, jump.spec.host
+    assert f"`ssh -v -J {user}@{host}:{jump.spec.port} -p {port} {user}@{host}`" in behind
+    # the account and its authorized_keys have nothing to do with it, and the detail says where to put it
+    assert of(secret, "login").advice is None
+    assert "put it in a file" in of(secret, "login").detail
+
+
+@pytest.mark.ssh
 def test_silent_servers_are_examined_side_by_side_within_a_bound(
     quiet_sshd: QuietSshd, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,8 +13,8 @@ from reconciler.execute.ssh.pool import Connections
 from reconciler.execute.ssh.shell import ChannelShell
 from reconciler.model.execution import Hop, Reason
 
-Tell = Callable[[str, bool, str], None]
-"""A step's name (reach, host-key, login), whether it came off, and what was seen."""
+Tell = Callable[[str, str], None]
+"""The name of a step that came off (reach, host-key, login), and what was seen."""
 _STEPS = ("reach", "host-key", "login")
 _STEP_OF = {Reason.HOST_KEY: "host-key", Reason.AUTH_FAILED: "login", Reason.START_FAILED: "login"}
 
@@ -51,8 +51,8 @@ class Visit:
             return fault
         return None
 
-    def enter(self, tell: Tell) -> Reason | None:
-        """Log in to the server itself; the reason of the step that failed, None if none did."""
+    def enter(self, tell: Tell) -> tuple[str, Fault] | None:
+        """Log in to the server itself; the step that failed and why, None if none did."""
         patience = self._connections.patience(self._hops, self._stop, self._seconds)
         told: list[str] = []
 
@@ -60,7 +60,7 @@ class Visit:
             # a server that turned us away is tried again from the first step
             if step not in told:
                 told.append(step)
-                tell(step, True, said)
+                tell(step, said)
 
         try:
             self._connection = self._connections.extra(self._hops, patience, done)
@@ -69,8 +69,7 @@ class Visit:
             failed = _STEP_OF.get(fault.reason, left[0] if left else "login")
             if failed != "reach":
                 done("reach", "it answers")
-            tell(failed, False, fault.message)
-            return fault.reason
+            return failed, fault
         return None
 
     def open(self, account: str | None) -> ChannelShell:
