@@ -89,8 +89,10 @@ class Live:
         return f"{self._paint(sign, style)} {'  '.join(words)}"
 
     def _warn(self, text: str) -> None:
+        at = self._clock.now()
         with self._lock:
-            self._console.note(paint("warning: ", YELLOW, self._console.colour_err) + text)
+            warning = paint("warning: ", YELLOW, self._console.colour_err)
+            self._console.note(f"{at:%H:%M:%S} {warning}{text}")
 
     def _paint(self, text: str, style: str) -> str:
         return paint(text, style, self._console.colour)

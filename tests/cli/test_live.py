@@ -8,8 +8,10 @@ from datetime import timedelta
 
 from reconciler.cli.console import Console
 from reconciler.cli.live import Live
+from reconciler.controller.reconcile import News, Report
 from reconciler.controller.scheduling import skips
 from reconciler.dispatch.scheduler import Claimed
+from reconciler.errors import SourceUntrusted
 from reconciler.model.execution import Reason, Trigger
 from reconciler.store.claims import NewExecution
 from tests.dispatch.fleet import START
@@ -63,6 +65,15 @@ def test_the_slots_that_a_task_missed_in_an_outage_are_one_line() -> None:
             "why: reconciler explain report@db-1"
         ),
     ]
+
+
+def test_a_warning_of_a_source_says_when() -> None:
+    err = io.StringIO()
+    live = Live(Console(err=err), FakeClock(), "text")
+    stopped = SourceUntrusted("commit abc has no signature", hint="sign it")
+    live.report(Report(News.STOPPED, "manifests", stopped.message, error=stopped))
+    now = f"{FakeClock().now():%H:%M:%S}"
+    assert err.getvalue() == f"{now} warning: manifests: commit abc has no signature (sign it)\n"
 
 
 def test_machines_are_told_of_each_row() -> None:
