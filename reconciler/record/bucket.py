@@ -25,6 +25,8 @@ READ_SECONDS = 30
 ATTEMPTS = 4
 PATIENCE_SECONDS = 60.0
 """For one part, and for the end: a run whose store is slower than that does without an archive."""
+READ_PATIENCE_SECONDS = 20.0
+"""For each request of a reader: a person waits, and the row has at least head and tail."""
 CONNECTIONS = 32
 _QUERY = re.compile(r"\?[^\s\"]*")
 _GONE = {"NoSuchKey", "404", "NotFound"}
@@ -70,7 +72,7 @@ class Bucket:
     def open(self, name: str) -> OpenObject:
         """An object that is there."""
         key = self._key(name)
-        return OpenObject(self, key, self.call("read", self.client.head_object, Key=key)["ContentLength"])
+        return OpenObject(self, key, self.read(self.client.head_object, Key=key)["ContentLength"])
 
     def delete(self, name: str) -> None:
         """Remove an object; one that is not there is no error."""
@@ -86,6 +88,11 @@ class Bucket:
         """A request to the bucket, its errors mapped."""
         with self._mapped(done):
             return request(Bucket=self.bucket, **words)
+
+    def read(self, request: Callable[..., Any], **words: Any) -> Any:
+        """What a reader asks: its answer, or an error within `READ_PATIENCE_SECONDS`."""
+        task = _Task(lambda: self.call("read", request, **words))
+        return task.wait(READ_PATIENCE_SECONDS, lambda: self.late("read", READ_PATIENCE_SECONDS))
 
     @contextmanager
     def _mapped(self, done: str) -> Iterator[None]:
@@ -109,9 +116,9 @@ class Bucket:
             hint="the credentials and the endpoint are those that boto3 finds: docs/operations.md",
         )
 
-    def late(self) -> ArchiveUnavailable:
+    def late(self, done: str, seconds: float) -> ArchiveUnavailable:
         """The error for a request that took too long."""
-        return self._failed("written", f"it did not answer within {PATIENCE_SECONDS:.0f} seconds")
+        return self._failed(done, f"it did not answer within {seconds:.0f} seconds")
 
 
 class BucketFile:
@@ -159,10 +166,7 @@ class BucketFile:
             self._on_its_way = None
 
     def _wait(self, task: _Task) -> None:
-        if not task.done.wait(PATIENCE_SECONDS):
-            raise self._bucket.late()
-        if task.error is not None:
-            raise task.error
+        task.wait(PATIENCE_SECONDS, lambda: self._bucket.late("written", PATIENCE_SECONDS))
 
     def _call(self, name: str, **words: Any) -> Any:
         return self._bucket.call("written", getattr(self._bucket.client, name), Key=self._key, **words)
@@ -209,7 +213,7 @@ class OpenObject:
             body: bytes = self._bucket.client.get_object(**words)["Body"].read()
             return body
 
-        found: bytes = self._bucket.call("read", get, Key=self._key, Range=f"bytes={start}-{end}")
+        found: bytes = self._bucket.read(get, Key=self._key, Range=f"bytes={start}-{end}")
         return found
 
     def close(self) -> None:
@@ -219,16 +223,25 @@ class OpenObject:
 class _Task:
     """Work in a thread of its own, which keeps no process from ending."""
 
-    def __init__(self, work: Callable[[], None]) -> None:
+    def __init__(self, work: Callable[[], Any]) -> None:
         self.done = threading.Event()
-        self.error: Exception | None = None
+        self._result: Any = None
+        self._error: Exception | None = None
         self._work = work
         threading.Thread(target=self._run, name="archive", daemon=True).start()
 
+    def wait(self, seconds: float, late: Callable[[], Exception]) -> Any:
+        """What came of the work; raises what it raised, and ``late`` if it goes on after ``seconds``."""
+        if not self.done.wait(seconds):
+            raise late()
+        if self._error is not None:
+            raise self._error
+        return self._result
+
     def _run(self) -> None:
         try:
-            self._work()
+            self._result = self._work()
         except Exception as error:  # it is raised again where it is waited for
-            self.error = error
+            self._error = error
         finally:
             self.done.set()

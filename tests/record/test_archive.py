@@ -335,6 +335,31 @@ def test_a_bucket_that_does_not_answer_is_one_clear_error_in_bounded_time(
         kept.archives.check()
 
 
+def test_a_reader_waits_for_a_silent_bucket_in_bounded_time(
+    start_s3: Callable[[], S3Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = start_s3()
+    for name, value in server.variables.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(bucket, "READ_PATIENCE_SECONDS", 0.2)
+    # what boto3 would wait for by itself: long enough to be told apart, and not for ever
+    monkeypatch.setattr(bucket, "READ_SECONDS", 5)
+    monkeypatch.setattr(bucket, "ATTEMPTS", 1)
+    kept = Kept(f"s3://{server.new_bucket()}", server)
+    place = write(kept, b"x")
+    assert place is not None
+    server.pause()
+    silent = r"cannot be read: it did not answer within 0 seconds"
+    with pytest.raises(ArchiveUnavailable, match=silent), kept.archives.read(place, "stdout"):
+        pass
+    server.resume()
+    with kept.archives.read(place, "stdout") as found:
+        server.pause()
+        with pytest.raises(ArchiveUnavailable, match=silent):
+            list(found.bytes_from(0))
+    server.resume()
+
+
 def test_without_the_extra_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "boto3", None)
     with pytest.raises(SettingsInvalid, match="needs boto3") as caught:
