@@ -103,6 +103,7 @@ class TaskReader:
         drifted = deleted_at is None and spec_hash != self._hashes.of(
             command, schedule, timezone, status, (labels, named), protected, (spec, rest)
         )
+        # in the order of its fields: names would make a status of 10,000 tasks 23 ms slower, of about 900
         return TaskView(
             id_,
             name,
