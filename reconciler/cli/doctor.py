@@ -101,7 +101,8 @@ def _print(found: Sequence[Examination], console: Console, *, in_full: bool) -> 
     """A table with every check of those named and of those with a fault, one line for each other; then what
     to do, and the sum."""
     from reconciler.cli.tables import painter, print_lines
-    from reconciler.report.layout import Column, counted, printable, table
+    from reconciler.model.quantity import counted
+    from reconciler.report.layout import Column, printable, table
 
     if not found:
         console.note("no servers found")

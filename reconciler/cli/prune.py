@@ -110,7 +110,8 @@ def _sorted(found: Pruned, names: dict[int, Names]) -> list[tuple[int, Tally]]:
 
 def _print(console: Console, found: Pruned, names: dict[int, Names], *, dry_run: bool) -> None:
     from reconciler.cli.tables import print_table
-    from reconciler.report.layout import Column, counted
+    from reconciler.model.quantity import counted
+    from reconciler.report.layout import Column
     from reconciler.report.times import stamp
     from reconciler.store.ids import made_at
 

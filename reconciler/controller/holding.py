@@ -6,6 +6,7 @@ import logging
 import threading
 
 from reconciler.clock import Clock
+from reconciler.model.quantity import counted
 from reconciler.record.spool import Spool
 from reconciler.store import stalls
 from reconciler.store.engine import Database
@@ -42,7 +43,7 @@ class Holding:
         if changed and held:
             log.warning("nothing is claimed while %d records wait in %s", records, self._spool.root)
         elif changed:
-            log.warning("claiming goes on: %d records are left in the spool", records)
+            log.warning("claiming goes on: the spool is down to %s", counted(records, "record"))
         return held
 
     def step(self) -> None:

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from reconciler.clock import Clock
 from reconciler.errors import DatabaseBusy, ReconcilerError
+from reconciler.model.quantity import counted
 
 log = logging.getLogger("reconciler.controller")
 
@@ -104,7 +105,9 @@ class Outage:
                 return
             self._since, self._failures = None, 0
             self.steady_since = now
-        log.warning("the database answers again, after %.1f s and %d failed calls", now - since, failures)
+        log.warning(
+            "the database answers again, after %.1f s and %s", now - since, counted(failures, "failed call")
+        )
 
 
 def pause_after(failures: int) -> float:

@@ -32,6 +32,7 @@ from reconciler.dispatch.scheduler import Scheduler
 from reconciler.dispatch.taker import Taker
 from reconciler.dispatch.unproven import Unproven
 from reconciler.execute.control import Executor
+from reconciler.model.quantity import counted
 from reconciler.record.ledger import DatabaseLedger
 from reconciler.record.retention import DeleteArchive
 from reconciler.record.spool import Spool, SpoolState
@@ -375,7 +376,7 @@ class Runtime:
             self._ending.pause()
         ended = executing.end_runs("the process that runs it ends", _GRACE_SECONDS)
         if ended:
-            log.warning("%d runs are ended because this process ends", ended)
+            log.warning("ended because this process ends: %s", counted(ended, "run"))
         if executing.runs.executing():
             stop = self._clock.monotonic() + ENDING_SECONDS
             while executing.runs.executing() and self._clock.monotonic() < stop:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from reconciler.clock import Clock
 from reconciler.errors import ReconcilerError, SpoolFull
+from reconciler.model.quantity import counted
 from reconciler.record.batch import Record
 from reconciler.record.pending import Pending
 from reconciler.record.spool import Spool
@@ -94,8 +95,8 @@ class SpoolKeeper:
             names = ", ".join(str(record.job.execution_id) for record in left[:10])
             more = f" and {len(left) - 10} more" if len(left) > 10 else ""
             log.error(
-                "what became of %d executions could neither be recorded nor kept (%s): %s%s",
-                len(left),
+                "what became of %s could neither be recorded nor kept (%s): %s%s",
+                counted(len(left), "execution"),
                 error.message,
                 names,
                 more,
@@ -106,10 +107,10 @@ class SpoolKeeper:
             self._spool.close()
         if waiting:
             log.warning(
-                "the database did not take %d records of runs until the end of this process: they are kept "
-                "in %s, and the next process that starts here records them",
-                waiting,
+                "what the database did not take until the end of this process is kept in %s (%s): the next "
+                "process that starts here records it",
                 self._spool.root,
+                counted(waiting, "record"),
             )
         return True
 
@@ -140,7 +141,9 @@ class SpoolKeeper:
             self._pending.everything() if self._away else self._pending.overdue(STUCK_SECONDS, SLOW_SECONDS)
         )
         if self._kept and not self._away and not self._spool.records:
-            log.warning("the database has taken the %d records that were kept in the spool", self._kept)
+            log.warning(
+                "the database has taken what was kept in the spool: %s", counted(self._kept, "record")
+            )
             self._kept = 0
 
     def _keep(self, records: list[Record]) -> None:

@@ -13,6 +13,7 @@ from functools import partial
 
 from reconciler.clock import Clock
 from reconciler.errors import NotFound, ReconcilerError, Refused, Temporary
+from reconciler.model.quantity import counted
 from reconciler.record.retention import DELIVERED_SECONDS, DeleteArchive, Pruned, Selection
 from reconciler.store import leases
 from reconciler.store import prune as store
@@ -175,10 +176,13 @@ class Pruner:
     def _tell(self) -> None:
         done, self._pass = self._pass, Pruned()
         if done.rows or done.messages:
-            log.info("pruned %d executions and %d delivered messages", done.rows, done.messages)
+            messages = counted(done.messages, "delivered message")
+            log.info("pruned %s and %s", counted(done.rows, "execution"), messages)
         if done.stuck:
             why = "no archive is configured here" if done.fault is None else done.fault.message
-            log.warning("%d executions stay although their time is over: %s", done.stuck, why)
+            log.warning(
+                "cannot be pruned although the time is over: %s, %s", counted(done.stuck, "execution"), why
+            )
 
     # -- one batch ------------------------------------------------------------------------------
 

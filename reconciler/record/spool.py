@@ -18,6 +18,7 @@ from pathlib import Path
 
 from reconciler.clock import Clock
 from reconciler.errors import ReconcilerError, SpoolFull
+from reconciler.model.quantity import counted
 from reconciler.record import frames
 from reconciler.record.batch import Ended, Record
 from reconciler.record.box import Box, make_folder, time_of
@@ -271,7 +272,7 @@ class Spool:
             # they are older than what this process keeps
             self._files.extendleft(reversed(files))
             self._count()
-        log.warning("%d records that an ended process left in %s are taken over", found, box.folder)
+        log.warning("taken over from an ended process: %s in %s", counted(found, "record"), box.folder)
         return found
 
     def _read(self, path: Path) -> list[Record]:

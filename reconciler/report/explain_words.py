@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from reconciler.model.execution import Reason, State, Status, Trigger
+from reconciler.model.quantity import counted
 from reconciler.report.explain_phrases import (
     Evidence,
     calendar_hint,
@@ -18,7 +19,6 @@ from reconciler.report.explain_phrases import (
 from reconciler.report.explain_rules import Found, Question, forbidden_words, running
 from reconciler.report.explain_why_not import absent, skipped
 from reconciler.report.judge import verdict
-from reconciler.report.layout import counted
 from reconciler.report.overdue import Overdue
 from reconciler.report.times import span, stamp
 from reconciler.store.views import ExecutionView

@@ -82,11 +82,6 @@ def pad(text: str, columns: int, *, right: bool = False) -> str:
     return fill + text if right else text + fill
 
 
-def counted(number: int, noun: str) -> str:
-    """``1 task``, ``1,200 tasks``."""
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")
-
-
 @dataclass(frozen=True, slots=True)
 class Column:
     """A column: its title, whether it is aligned to the right, and the most it may take."""

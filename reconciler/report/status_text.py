@@ -8,7 +8,8 @@ from datetime import datetime
 from reconciler.model.condition import ConditionStatus, ConditionType, Health, Sync
 from reconciler.model.enums import Kind
 from reconciler.model.execution import State
-from reconciler.report.layout import Cell, Column, Paint, Style, counted, plain, printable, table
+from reconciler.model.quantity import counted
+from reconciler.report.layout import Cell, Column, Paint, Style, plain, printable, table
 from reconciler.report.status import ObjectStatus, StatusReport
 from reconciler.report.times import coming, relative, span, stamp, wall, zone_or_utc
 from reconciler.store.views import RunView

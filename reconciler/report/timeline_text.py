@@ -10,7 +10,8 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 
-from reconciler.report.layout import Cell, Column, Paint, Style, counted, pad, plain, printable, table, width
+from reconciler.model.quantity import counted
+from reconciler.report.layout import Cell, Column, Paint, Style, pad, plain, printable, table, width
 from reconciler.report.timeline import Fire, Load, Planned, timeline
 from reconciler.report.times import stamp, zone_or_utc
 
