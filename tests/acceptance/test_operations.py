@@ -298,7 +298,8 @@ def test_a_full_state_folder_is_told_and_survived_by_clones_archives_and_the_spo
     before = one.said(process).count("✓ noisy@here")
     eventually(lambda: one.said(process).count("✓ noisy@here") >= before + 3)
     assert "✗ noisy@here" not in one.said(process)
-    assert one.said(process).count("is not in the archive") <= 2
+    # in the log now and then; each run's own line says it as well
+    assert len(re.findall(r"the output of execution \d+ is not in the archive", one.said(process))) <= 2
 
     # the spool, while the database is away, too
     one("run", "long-here").ok()
@@ -311,7 +312,7 @@ def test_a_full_state_folder_is_told_and_survived_by_clones_archives_and_the_spo
         disk.fill()
         return "runs wait until their ends are recorded" in one.said(process)
 
-    assert not waits()
+    # this one's end has no room at the latest; others' may have come while the disk was full
     go.touch()
     eventually(waits, 90)
     eventually(lambda: "spool" in reasons(port))

@@ -105,8 +105,10 @@ class Ledger:
             "cancel_requested_at": None,
         }
 
-    def prove(self) -> list[str]:
-        return prove(fleet(), list(self.rows.values()), self.until, self.host)
+    def prove(self, after: str = "plain") -> list[str]:
+        made = fleet()
+        made.specs[DEPENDENT] = {"after": [after]}
+        return prove(made, list(self.rows.values()), self.until, self.host)
 
     def change(self, number: int, **columns: Any) -> None:
         self.rows[number].update(columns)
@@ -178,6 +180,13 @@ FAULTS: dict[str, tuple[Callable[[Ledger], Any], str]] = {
 
 def test_a_good_ledger_is_proven() -> None:
     assert Ledger().prove() == []
+
+
+@pytest.mark.parametrize("turn", [3.4, 3.5])
+def test_of_runs_beside_each_other_the_end_that_was_recorded_first_counts(turn: float) -> None:
+    ledger = Ledger()
+    ledger.change(10, scheduled_for=at(turn), created_at=at(3.6))
+    assert ledger.prove(after="loose") == []
 
 
 @pytest.mark.parametrize("fault", FAULTS)
