@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pty
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -116,15 +117,24 @@ def test_streams_may_be_closed(reconciler: Program) -> None:
         assert (done.returncode, done.stdout, done.stderr) == (code, b"", b"")
 
 
+INTERRUPT = b"\x03"
+
+
 def on_a_terminal(program: Program, answer: bytes, *words: str, **more: str) -> tuple[int, str]:
-    """Run with a terminal as all three streams; what is typed comes when the question has been asked."""
+    """Run with a terminal as all three streams; what is typed comes when the question has been asked.
+
+    ^C comes again until it is heard: Python may lose one that comes just before it waits for a line.
+    """
     environment = {**program.environment, "TERM": "xterm", **more}
     pid, terminal = pty.fork()
     if pid == 0:  # pragma: no cover - another process
         os.chdir(program.folder)
         os.execve(sys.executable, [sys.executable, "-m", "reconciler", *words], environment)
-    seen = b""
+    seen, asked = b"", False
     while True:
+        if asked and answer == INTERRUPT and not select.select([terminal], [], [], 2)[0]:
+            os.write(terminal, answer)
+            continue
         try:
             read = os.read(terminal, 65536)
         except OSError:  # the other side is closed
@@ -132,9 +142,9 @@ def on_a_terminal(program: Program, answer: bytes, *words: str, **more: str) -> 
         if not read:
             break
         seen += read
-        if answer and b"'yes'" in seen:
+        if not asked and b"'yes'" in seen:
+            asked = True
             os.write(terminal, answer)
-            answer = b""
     os.close(terminal)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), seen.decode()
 
@@ -148,7 +158,7 @@ def test_on_a_terminal_it_asks_and_takes_yes_only(answer: bytes, code: int, reco
 
 
 def test_no_color_is_honoured_and_an_interrupt_leaves_nothing_behind(reconciler: Program) -> None:
-    ended, seen = on_a_terminal(reconciler, b"\x03", "apply", NO_COLOR="1")
+    ended, seen = on_a_terminal(reconciler, INTERRUPT, "apply", NO_COLOR="1")
     assert ended == 128 + signal.SIGINT
     assert re.search(r"\x1b\[\d", seen) is None
     assert "Traceback" not in seen

@@ -112,7 +112,7 @@ def test_a_process_that_ends_while_the_database_is_away_leaves_its_records_to_th
     code = process.wait(60)
     if end is signal.SIGTERM:
         assert code == 0
-        assert "the next process that starts here records them" in one.said(process)
+        assert "the next process that starts here records it" in one.said(process)
     server.start()
     one.start("up", str(tree))
     (item,) = eventually(lambda: one.executions("--state", "success"), 60)

@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
@@ -30,6 +31,7 @@ from typing import Any
 from tests.acceptance.driver import Program, eventually
 from tests.services.database import MariaDB
 from tests.services.git import GitRepository
+from tests.services.process import free_port
 
 SECOND = timedelta(seconds=1)
 SETTLE_SECONDS = 180.0
@@ -166,10 +168,15 @@ class Soak:
         return Program(place, url, HOME=str(self._folder), GIT_CONFIG_GLOBAL="/dev/null")
 
     def _start(self, number: int) -> subprocess.Popen[bytes]:
-        return self.programs[number].start(
+        """One that is ready: whoever finds no database at its start says so and ends."""
+        port = free_port()
+        process = self.programs[number].start(
             *("controller", "--git", f"file://{self._team.bare}", "--interval", "2s"),
             *("--require-signed", str(self._team.signers), "--write-to", "status.html"),
+            *("--listen", f"127.0.0.1:{port}"),
         )
+        eventually(lambda: _ready(port), 60)
+        return process
 
     def sample(self) -> None:
         """Memory (KiB) and open files of the first process."""
@@ -244,6 +251,14 @@ def run(server: MariaDB, folder: Path, seconds: float, seed: int, tasks: int = 2
         result.reasons = Counter(str(row["reason"]) for row in rows)
         result.revisions = len(soak.programs[0].json("get", "revisions", "--limit", "500")["items"])
     return result
+
+
+def _ready(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5):
+            return True
+    except OSError:
+        return False
 
 
 def _applied(program: Program, team: Team) -> list[str]:

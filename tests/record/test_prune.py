@@ -191,7 +191,7 @@ def test_without_an_archive_rows_that_have_one_stay(
     ids, _ = archived(past, world.fleet.task())
     steps_of(world, pruner(world.db, world.clock))
     assert past.left() == ids
-    assert "3 executions stay" in caplog.text
+    assert "cannot be pruned although the time is over: 3 executions" in caplog.text
 
 
 class Killed(BaseException):
