@@ -377,10 +377,9 @@ class Runtime:
         ended = executing.end_runs("the process that runs it ends", _GRACE_SECONDS)
         if ended:
             log.warning("ended because this process ends: %s", counted(ended, "run"))
-        if executing.runs.executing():
-            stop = self._clock.monotonic() + ENDING_SECONDS
-            while executing.runs.executing() and self._clock.monotonic() < stop:
-                self._ending.pause()
+        stop = self._clock.monotonic() + ENDING_SECONDS
+        while executing.runs.executing() and self._clock.monotonic() < stop:
+            self._ending.pause()
         assert self._writer is not None
         recorded = self._writer.close(max(_LAST_SECONDS, 0.0 if self.away else self._ending.left))
         return recorded and not executing.runs.executing()
